@@ -1,0 +1,81 @@
+"""What the recipes share: defaults of every key, and the rows of the data pools."""
+
+import ml_collections
+
+VISIBLE = ("low_light", "over_exposure", "haze", "rain", "snow", "noise", "blur")
+# Night frames are dark as they should be: nothing that changes the exposure is synthesised on sets that hold them.
+VISIBLE_ANY_HOUR = ("haze", "rain", "snow", "noise", "blur")
+INFRARED = ("low_contrast", "noise", "stripe", "blur")
+
+
+def clean(dataset: str, modality: str, image: str, conditions: tuple[str, ...], weight: float = 1.0):
+    """A row of the restoration pool: clean images, degraded on the fly."""
+    return ml_collections.ConfigDict(dict(
+        dataset=dataset, modality=modality, image=image, conditions=conditions, real=False, weight=weight,
+    ))  # fmt: skip
+
+
+def real(dataset: str, modality: str, condition: str, weight: float = 1.0):
+    """A row of the restoration pool: real pairs (degraded, reference)."""
+    return ml_collections.ConfigDict(dict(
+        dataset=dataset, modality=modality, image="reference", conditions=(condition,), real=True, weight=weight,
+    ))  # fmt: skip
+
+
+def pairs(dataset: str, visible_conditions: tuple[str, ...] = VISIBLE, weight: float = 1.0):
+    """A row of the fusion pool: registered pairs, degraded on the fly."""
+    return ml_collections.ConfigDict(dict(dataset=dataset, visible_conditions=visible_conditions, weight=weight))
+
+
+SYNTHETIC_RESTORATION = (
+    clean("synthetic_scenes/default", "visible", "visible", VISIBLE),
+    clean("synthetic_scenes/default", "infrared", "infrared", INFRARED),
+)
+SYNTHETIC_FUSION = (pairs("synthetic_scenes/default"),)
+REAL_RESTORATION = (
+    real("lol", "visible", "low_light", weight=3.0),
+    real("polyu", "visible", "noise", weight=2.0),
+    clean("clean", "visible", "reference", VISIBLE, weight=2.0),
+    clean("polyu", "visible", "reference", VISIBLE),
+    clean("lol", "visible", "reference", VISIBLE, weight=0.5),
+    clean("roadscene", "visible", "visible", VISIBLE),
+    clean("msrs", "visible", "visible", VISIBLE_ANY_HOUR),
+    clean("msrs", "infrared", "infrared", INFRARED),
+    clean("roadscene", "infrared", "infrared", INFRARED),
+)
+REAL_FUSION = (pairs("msrs", VISIBLE_ANY_HOUR), pairs("roadscene"))
+
+
+def stage(objective: str, pool: str, steps: int, batch: int, crop: int, lr: float, **changes):
+    """One stage of a recipe: an objective minimised for some steps over batches of one pool."""
+    values = dict(
+        objective=objective, pool=pool, steps=steps, batch=batch, crop=crop, lr=lr, final_lr=1e-6, warmup=100,
+        weight_decay=1e-4, clip=1.0,
+    )  # fmt: skip
+    return ml_collections.ConfigDict(values | changes)
+
+
+def lure(preset: str, restoration, fusion) -> ml_collections.ConfigDict:
+    """Everything but the stages of a LURE recipe."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.model = ml_collections.ConfigDict(
+        dict(name="lure", preset=preset, text="table", dtype="float32", remat=False)
+    )
+    config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1, model=1))
+    config.distributed = False
+    config.data = ml_collections.ConfigDict(dict(
+        data_dir="data", source="", workers=0, cache_mb=2000.0, restoration=restoration, fusion=fusion,
+        infrared_share=0.33, two_conditions=0.3, wrong_prompt=0.1, degraded_share=0.5,
+    ))  # fmt: skip
+    config.recipe = ("space", "rule", "joint")
+    config.stages = ml_collections.ConfigDict()
+    config.ema = 0.999
+    config.log_every = 50
+    config.eval_every = 0
+    config.checkpoint = ml_collections.ConfigDict(dict(every=1000, keep=2, best="", best_mode="max"))
+    config.max_seconds = 0.0
+    config.resume = ""
+    config.init_from = ""
+    config.compilation_cache = ""
+    return config

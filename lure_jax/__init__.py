@@ -1,0 +1,1 @@
+"""LURE and SSVIF: infrared-visible image fusion in JAX."""

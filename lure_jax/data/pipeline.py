@@ -1,0 +1,227 @@
+"""From data sets to batches: two pools, drawn uniformly over conditions, deterministic in (seed, sample index)."""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import grain
+import grain.experimental
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from lure_jax.data.degradations import DEGRADATIONS, STRENGTHS, compatible, degrade
+from lure_jax.data.sources import Decoded, Endless
+from lure_jax.data.strengths import Strengths, changed
+from lure_jax.errors import UserError
+from lure_jax.text.conditions import MODALITIES, clean_id, condition_id, multi_hot
+from lure_jax.text.prompts import draw_prompts
+
+WINDOW = 1024  # samples that are shuffled among themselves
+SLOTS = 2  # prompts an image can carry in training
+FUSION_KEYS = ("visible", "infrared")  # the images that a row of the fusion pool reads
+
+
+def make_iterator(config, stage, *, seed: int) -> grain.DatasetIterator:
+    """An endless, checkpointable iterator over this process's share of a stage's batches.
+
+    Args:
+      config: the run's config; `data` names the pools' rows.
+      stage: the stage's config: `pool` ("restoration" or "fusion"), `batch` (over all processes), `crop` (pixels).
+      seed: all randomness comes from it and the sample's index.
+
+    Returns:
+      Iterator of dicts of numpy arrays, each of the leading size batch / process count (keys: house.md, Batch).
+
+    Raises:
+      UserError: if the batch does not divide among the processes.
+    """
+    processes = jax.process_count()
+    if stage.batch % processes:
+        raise UserError(f"config.stages.*.batch={stage.batch} does not divide among {processes} processes.")
+    pool = {"restoration": restoration_pool, "fusion": fusion_pool}[stage.pool]
+    datasets, weights = zip(*pool(config.data, stage.crop, seed), strict=True)
+    shares = [dataset[jax.process_index() :: processes] for dataset in datasets]
+    mixed = grain.MapDataset.mix(shares, weights) if len(shares) > 1 else shares[0]
+    # `mix` takes the data sets in turn, so that neighbours in a batch would share their condition
+    mixed = grain.experimental.WindowShuffleMapDataset(mixed, window_size=WINDOW, seed=seed)
+    samples = mixed.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+    if config.data.workers:
+        samples = samples.mp_prefetch(grain.MultiprocessingOptions(config.data.workers, per_worker_buffer_size=4))
+    return iter(samples.batch(stage.batch // processes, drop_remainder=True))
+
+
+class Part(NamedTuple):
+    """A share of a pool: the images of one row that get one condition first ("" of the fusion pool: none or any)."""
+
+    row: Any
+    condition: str
+    weight: float
+
+
+def restoration_parts(data) -> list[Part]:
+    """Conditions of a modality weigh the same, rows of a condition as they say; all weights sum to one."""
+    parts = []
+    for modality, share in zip(MODALITIES, (1 - data.infrared_share, data.infrared_share), strict=True):
+        rows = [row for row in data.restoration if row.modality == modality]
+        conditions = sorted({name for row in rows for name in row.conditions})
+        for name in conditions:
+            offering = [row for row in rows if name in row.conditions]
+            total = sum(row.weight for row in offering)
+            parts += [Part(row, name, share / len(conditions) * row.weight / total) for row in offering]
+    return parts
+
+
+def fusion_parts(data) -> list[Part]:
+    """Rows weigh as they say; all weights sum to one."""
+    total = sum(row.weight for row in data.fusion)
+    return [Part(row, "", row.weight / total) for row in data.fusion]
+
+
+def restoration_keys(row) -> tuple[str, ...]:
+    """The images that a row of the restoration pool reads."""
+    return ("degraded", "reference") if row.real else (row.image,)
+
+
+def restoration_pool(data, crop: int, seed: int) -> list[tuple[grain.MapDataset, float]]:
+    """One endless data set for each condition and row that offers it, with its weight."""
+    pool, strengths = [], changed(STRENGTHS, data.get("strengths", {}))
+    for row, name, weight in restoration_parts(data):
+        sample = RestorationSample(
+            row.modality, condition_id(row.modality, name), tuple(row.conditions), row.real, row.image, crop,
+            data.two_conditions, data.wrong_prompt, strengths,
+        )  # fmt: skip
+        dataset = _endless(data, row.dataset, restoration_keys(row), seed + 1000 * len(pool)).random_map(sample)
+        pool.append((dataset, weight))
+    return pool
+
+
+def fusion_pool(data, crop: int, seed: int) -> list[tuple[grain.MapDataset, float]]:
+    """One endless data set for each row of registered pairs, with its weight."""
+    pool, strengths = [], changed(STRENGTHS, data.get("strengths", {}))
+    for row, _, weight in fusion_parts(data):
+        sample = FusionSample(tuple(row.visible_conditions), crop, data.two_conditions, data.degraded_share, strengths)
+        dataset = _endless(data, row.dataset, FUSION_KEYS, seed + 1000 * len(pool)).random_map(sample)
+        pool.append((dataset, weight))
+    return pool
+
+
+def _endless(data, name: str, keys: tuple[str, ...], seed: int) -> grain.MapDataset:
+    source = _source(name, str(data.data_dir), "train", keys, data.cache_mb)
+    return grain.MapDataset.source(Endless(source, seed)).seed(seed)
+
+
+@functools.cache
+def _source(name: str, data_dir: str, split: str, keys: tuple[str, ...], cache_mb: float) -> Decoded:
+    """Shared by all data sets of a process, so that each image is decoded once."""
+    return Decoded(name, data_dir, split, keys, cache_mb)
+
+
+@dataclasses.dataclass(frozen=True)
+class RestorationSample(grain.transforms.RandomMap):
+    """A clean image (or a real pair) to one sample of the restoration pool.
+
+    With probability `wrong_prompt` the prompt names something that is not there (or "clean"), and the target is
+    the degraded image itself: a prompt acts on what it names and on nothing else (ours, not the paper's).
+    """
+
+    modality: str
+    condition: int
+    offered: tuple[str, ...]
+    real: bool
+    image: str
+    crop: int
+    two_conditions: float
+    wrong_prompt: float
+    strengths: Strengths
+
+    def random_map(self, element: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """uint8 arrays in; float32 images of crop x crop x 3 out (keys: the restoration pool)."""
+        ids = [self.condition]
+        if self.real:
+            degraded, reference = crop_and_turn([element["degraded"], element["reference"]], self.crop, rng)
+        else:
+            (reference,) = crop_and_turn([element[self.image]], self.crop, rng)
+            ids += second_condition(self.modality, self.offered, self.condition, self.two_conditions, rng)
+            degraded = degrade(reference, ids, rng, self.strengths)
+        named, left = ids, []
+        if rng.random() < self.wrong_prompt:
+            known = {name for modality, name in DEGRADATIONS if modality == self.modality}
+            absent = [condition_id(self.modality, name) for name in (known if self.real else self.offered)]
+            absent = sorted(set(absent) - set(ids)) + [clean_id(self.modality)]
+            named, left, reference = [int(rng.choice(absent))], ids, degraded
+        return {
+            "degraded": three_channels(degraded),
+            "reference": three_channels(reference),
+            "modality": np.int32(MODALITIES.index(self.modality)),
+            "conditions": multi_hot(ids),
+            "reference_conditions": multi_hot(left),
+            "prompt_ids": draw_prompts(rng, named, SLOTS),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionSample(grain.transforms.RandomMap):
+    """A registered pair to one sample of the fusion pool; `degraded_share` of them with one or both images degraded."""
+
+    visible_conditions: tuple[str, ...]
+    crop: int
+    two_conditions: float
+    degraded_share: float
+    strengths: Strengths
+
+    def random_map(self, element: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """uint8 arrays in; float32 images of crop x crop out (keys: the fusion pool)."""
+        images = crop_and_turn([element["visible"], element["infrared"]], self.crop, rng)
+        degraded = rng.random() < self.degraded_share
+        which = rng.integers(1, 4) if degraded else 0  # bit 0: the visible image, bit 1: the infrared one
+        sample = {}
+        for bit, (modality, reference) in enumerate(zip(MODALITIES, images, strict=True)):
+            offered = tuple(name for m, name in DEGRADATIONS if m == modality)
+            offered = tuple(n for n in offered if modality == "infrared" or n in self.visible_conditions)
+            ids = []
+            if which >> bit & 1:
+                ids = [condition_id(modality, str(rng.choice(offered)))]
+                ids += second_condition(modality, offered, ids[0], self.two_conditions, rng)
+            sample[modality] = degrade(reference, ids, rng, self.strengths)
+            sample[f"{modality}_reference"] = reference
+            sample[f"{modality}_conditions"] = multi_hot(ids)
+            sample[f"{modality}_prompt_ids"] = draw_prompts(rng, ids or [clean_id(modality)], SLOTS)
+        return sample
+
+
+def second_condition(
+    modality: str, offered: tuple[str, ...], first: int, probability: float, rng: np.random.Generator
+) -> list[int]:
+    """With `probability`, one more condition that can be met together with the first; else nothing."""
+    if rng.random() >= probability:
+        return []
+    others = [condition_id(modality, name) for name in offered]
+    others = [index for index in others if compatible(first, index)]
+    return [int(rng.choice(others))] if others else []
+
+
+def crop_and_turn(
+    images: list[np.ndarray], crop: int, rng: np.random.Generator
+) -> list[Float[np.ndarray, "crop crop C"]]:
+    """The same random crop, flip and quarter turn of registered uint8 images, as float32 in [0,1].
+
+    Images smaller than the crop are continued by reflection.
+    """
+    height, width = images[0].shape[:2]
+    top, left = (int(rng.integers(0, max(side - crop, 0) + 1)) for side in (height, width))
+    turns, flip = int(rng.integers(4)), rng.random() < 0.5
+    out = []
+    for image in images:
+        image = image[top : top + crop, left : left + crop]
+        missing = [(0, crop - side) for side in image.shape[:2]]
+        if any(after for _, after in missing):
+            image = np.pad(image, (*missing, (0, 0)), mode="symmetric")
+        image = np.rot90(image[:, ::-1] if flip else image, turns)
+        out.append(np.ascontiguousarray(image, np.float32) / 255)
+    return out
+
+
+def three_channels(image: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W 3"]:
+    """Infrared repeated to three channels: one encoder reads both modalities."""
+    return np.repeat(image, 3, -1) if image.shape[-1] == 1 else image

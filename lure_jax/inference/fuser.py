@@ -1,0 +1,190 @@
+"""The model for users: numpy images of any size in, fused or restored images out."""
+
+import functools
+import warnings
+from collections.abc import Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jaxtyping import Array, Float, Int
+
+from lure_jax.inference import arrays, buckets
+from lure_jax.inference.prompt import Prompt, answer_auto, conditions_of, read_prompt
+from lure_jax.inference.weights import Released, load
+from lure_jax.models.lure import Lure
+from lure_jax.text.conditions import CONDITIONS, MODALITIES
+
+
+class Fuser:
+    """Fuses and restores with one released model.
+
+    Images are numpy arrays, (H,W), (H,W,1), (H,W,3) or a batch (B,H,W,C) of any size from 1x1; uint8, uint16 or floats
+    in [0,1]. A uint16 infrared image is stretched between its 0.1 and 99.9 percentiles, any other is taken as it is.
+
+    A prompt is "auto" (each image's conditions are found by the network), a sentence about both images ("dark and
+    noisy, the thermal has stripes"), or {"visible": ..., "infrared": ...}. The first call for each image shape
+    compiles (seconds); prompts never do.
+
+    Args:
+      released: as `weights.load` gives it.
+      sizes: (height, width) of images to come; they will share at most six compiled shapes.
+
+    Example:
+      fuser = Fuser.load("lure_tiny")
+      fused = fuser.fuse(visible, infrared, prompt="low light")
+    """
+
+    def __init__(self, released: Released, sizes: Iterable[buckets.Size] = ()):
+        self.config = released.config
+        self._model = released.model
+        self._params = jax.device_put(released.params)
+        self._thresholds = jnp.asarray(released.thresholds)
+        self._multiple = released.model.sizes.multiple
+        self._shapes = buckets.plan(sizes, self._multiple)
+
+    @classmethod
+    def load(cls, name_or_dir: epath.PathLike, sizes: Iterable[buckets.Size] = ()) -> "Fuser":
+        """A Fuser of a model in the package ("lure_tiny"), of a model's folder or of a training workdir.
+
+        Raises:
+          WeightsError: there is no such model, or it does not fit this version of the package.
+        """
+        return cls(load(name_or_dir), sizes)
+
+    def fuse(
+        self, visible: np.ndarray, infrared: np.ndarray, prompt: str | Mapping[str, str] | Prompt = "auto"
+    ) -> np.ndarray:
+        """Fuses registered images of one size.
+
+        Args:
+          visible: an image or a batch; grey or RGB.
+          infrared: as many images of the same size; grey, or grey stored as RGB.
+          prompt: what is wrong with the images, for the whole batch.
+
+        Returns:
+          The fused image with the visible one's shape and dtype: RGB for RGB, grey (luma) for grey.
+
+        Raises:
+          ValueError: images that do not belong together, or of an unusable type, shape or range.
+        """
+        prompt = _read(prompt)
+        unit_v, form = arrays.to_unit(visible, "visible")
+        unit_i, _ = arrays.to_unit(infrared, "infrared")
+        if unit_v.shape[:3] != unit_i.shape[:3]:
+            raise ValueError(
+                f"The visible image has shape {np.shape(visible)} and the infrared one {np.shape(infrared)}; "
+                "number, height and width must be equal."
+            )
+        (padded_v, padded_i), mask = self._pad(unit_v, unit_i)
+        ids = (_repeat(prompt.visible, len(unit_v)), _repeat(prompt.infrared, len(unit_v)))
+        fused = _fuse(self._model, self._params, padded_v, padded_i, *ids, self._thresholds, mask)
+        return arrays.from_unit(_crop(fused, unit_v), form)
+
+    def restore(
+        self, image: np.ndarray, modality: str, prompt: str | Mapping[str, str] | Prompt = "auto"
+    ) -> np.ndarray:
+        """Removes what is wrong with one image.
+
+        Args:
+          image: an image or a batch.
+          modality: "visible" or "infrared".
+          prompt: "auto" or a sentence about this image.
+
+        Returns:
+          The restored image with the shape and dtype of the given one; uint16 infrared stays stretched: it is a
+          picture, no longer a measurement.
+
+        Raises:
+          ValueError: an unknown modality, or an image of an unusable type, shape or range.
+        """
+        _check(modality)
+        prompt = _read({modality: prompt} if isinstance(prompt, str) else prompt)
+        unit, form = arrays.to_unit(image, modality)
+        (padded,), mask = self._pad(unit)
+        ids = _repeat(getattr(prompt, modality), len(unit))
+        restored = _restore(self._model, self._params, padded, ids, self._thresholds, mask, modality)
+        return arrays.from_unit(_crop(restored, unit), form)
+
+    def detect(self, image: np.ndarray, modality: str) -> dict[str, float | Float[np.ndarray, "B"]]:
+        """How probable each condition is, from the network's condition head.
+
+        Args:
+          image: an image or a batch.
+          modality: "visible" or "infrared".
+
+        Returns:
+          Condition name ("low_light") -> probability, an array (B,) of them for a batch.
+
+        Raises:
+          ValueError: an unknown modality, or an image of an unusable type, shape or range.
+        """
+        _check(modality)
+        unit, form = arrays.to_unit(image, modality)
+        (padded,), mask = self._pad(unit)
+        probability = np.asarray(_detect(self._model, self._params, padded, mask))
+        batched = len(form.shape) == 4
+        return {
+            CONDITIONS[c].name: probability[:, c] if batched else float(probability[0, c])
+            for c in conditions_of(modality)
+        }
+
+    def _pad(self, *images: Float[np.ndarray, "B H W C"]):
+        batch, *size, _ = images[0].shape
+        shape = buckets.choose(tuple(size), self._shapes, self._multiple)
+        mask = buckets.pixel_mask(batch, tuple(size), shape, self._multiple)
+        return [buckets.pad(image, shape, self._multiple) for image in images], mask
+
+
+def _check(modality: str) -> None:
+    if modality not in MODALITIES:
+        raise ValueError(f"The modality is {modality!r}; it must be {' or '.join(MODALITIES)}.")
+
+
+def _read(prompt: str | Mapping[str, str] | Prompt) -> Prompt:
+    if isinstance(prompt, Prompt):
+        return prompt
+    read = read_prompt(prompt)
+    for sentence in read.warnings:
+        warnings.warn(sentence, stacklevel=3)
+    return read
+
+
+def _repeat(ids: Int[np.ndarray, "P"], batch: int) -> Int[np.ndarray, "B P"]:
+    return np.broadcast_to(ids, (batch, len(ids)))
+
+
+def _crop(result: Array, unit: Float[np.ndarray, "B H W C"]) -> Float[np.ndarray, "B H W 3"]:
+    return np.asarray(result)[:, : unit.shape[1], : unit.shape[2]]
+
+
+def _encode(model: Lure, image, ids, thresholds, mask, modality):
+    described = model.describe(image, mask)
+    text = model.tokens(answer_auto(ids, described.logits, thresholds, modality))
+    return model.lift(described, text, mask)
+
+
+# One compilation for each model and image shape, shared by all Fusers; prompts and thresholds are arguments.
+@functools.partial(jax.jit, static_argnums=0)
+def _fuse(model: Lure, params, visible, infrared, visible_ids, infrared_ids, thresholds, mask):
+    def run(model):
+        latent_v = _encode(model, visible, visible_ids, thresholds, mask, "visible")
+        latent_i = _encode(model, infrared, infrared_ids, thresholds, mask, "infrared")
+        z, _ = model.fuse(latent_v, latent_i, mask)
+        return jnp.clip(model.decode(z, mask), 0, 1)
+
+    return model.apply({"params": params}, method=run)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 6))
+def _restore(model: Lure, params, image, ids, thresholds, mask, modality):
+    def run(model):
+        return jnp.clip(model.decode(_encode(model, image, ids, thresholds, mask, modality).z, mask), 0, 1)
+
+    return model.apply({"params": params}, method=run)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _detect(model: Lure, params, image, mask):
+    return jax.nn.sigmoid(model.apply({"params": params}, image, mask, method="describe").logits)

@@ -1,0 +1,104 @@
+"""From what a user asks for, or nothing, to the prompt ids the network reads."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lure_jax.text.conditions import CONDITIONS, MODALITIES, VISIBLE, clean_id
+from lure_jax.text.prompts import prompt_ids, resolve, warning
+
+SLOTS = len(VISIBLE) - 1  # all conditions of one image at once; tokens that are masked out cost next to nothing
+AUTO = -2  # in every slot: let the condition head choose
+AUTO_CONDITIONS = 2  # as many as one training sample carries
+_FIRST_PROMPT = np.array([prompt_ids([c], 1)[0] for c in range(len(CONDITIONS))])
+
+
+class Prompt(NamedTuple):
+    """What to tell the network.
+
+    Attributes:
+      visible: (SLOTS,) prompt ids of the visible image, or AUTO in all slots.
+      infrared: the same of the infrared image.
+      warnings: sentences about words that were not understood.
+    """
+
+    visible: Int[np.ndarray, "7"]
+    infrared: Int[np.ndarray, "7"]
+    warnings: tuple[str, ...]
+
+
+def read_prompt(prompt: str | Mapping[str, str]) -> Prompt:
+    """Resolves what a user wrote.
+
+    Args:
+      prompt: "auto"; or one sentence about both images, where a modality it does not mention counts as clean; or
+        {"visible": ..., "infrared": ...}, each "auto" or a sentence about that image, "auto" where left out.
+
+    Returns:
+      The prompt ids, and the warnings to show.
+
+    Raises:
+      ValueError: a key of the mapping is no modality, or a value is no text.
+    """
+    if isinstance(prompt, Mapping):
+        for key, sentence in prompt.items():
+            if key not in MODALITIES or not isinstance(sentence, str):
+                raise ValueError(
+                    f"The prompt has {key!r}: {sentence!r}; it takes sentences for {' and '.join(MODALITIES)}."
+                )
+        sentences = {modality: prompt.get(modality, "auto") for modality in MODALITIES}
+        # The sentence is about one image, so that image is what it speaks of unless it says otherwise.
+        asked = {m: s if _is_auto(s) else f"{m} image: {s}" for m, s in sentences.items()}
+    elif isinstance(prompt, str):
+        asked = dict.fromkeys(MODALITIES, prompt)
+    else:
+        raise ValueError(f"The prompt is {prompt!r}; it must be 'auto', a sentence, or one sentence per modality.")
+    ids, warnings = {}, []
+    for modality, sentence in asked.items():
+        if _is_auto(sentence):
+            ids[modality] = np.full(SLOTS, AUTO, np.int32)
+            continue
+        resolved = resolve(sentence)
+        ids[modality] = prompt_ids(getattr(resolved, modality), SLOTS)
+        warnings.append(warning(resolved))
+    return Prompt(ids["visible"], ids["infrared"], tuple(dict.fromkeys(w for w in warnings if w)))
+
+
+def answer_auto(
+    ids: Int[Array, "B P"], logits: Float[Array, "B 13"], thresholds: Float[Array, "13"], modality: str
+) -> Int[Array, "B P"]:
+    """Puts what the condition head found in the place of AUTO: at most the two most probable conditions, or clean.
+
+    Args:
+      ids: prompt ids, -1 = none, AUTO in all slots of an image to be judged.
+      logits: of the condition head.
+      thresholds: the probability above which a condition counts as present.
+      modality: of the images.
+
+    Returns:
+      Prompt ids without AUTO.
+    """
+    own = np.array(conditions_of(modality))
+    probability = jax.nn.sigmoid(logits[:, own])
+    score = jnp.where(probability > thresholds[own], probability, -1.0)
+    best, index = jax.lax.top_k(score, AUTO_CONDITIONS)
+    found = jnp.where(best > 0, jnp.asarray(_FIRST_PROMPT[own])[index], -1)
+    nothing = jnp.arange(AUTO_CONDITIONS) == 0
+    clean = jnp.where(nothing, _FIRST_PROMPT[clean_id(modality)], -1)
+    found = jnp.where(best[:, :1] > 0, found, clean)
+    found = jnp.pad(found, ((0, 0), (0, ids.shape[1] - AUTO_CONDITIONS)), constant_values=-1)
+    return jnp.where(ids == AUTO, found, ids)
+
+
+def conditions_of(modality: str) -> tuple[int, ...]:
+    """Ids of the conditions the head can find in an image of that modality: all but "clean"."""
+    clean = clean_id(modality)
+    return tuple(c for c, condition in enumerate(CONDITIONS) if condition.modality == modality and c != clean)
+
+
+def _is_auto(sentence: str) -> bool:
+    return sentence.strip().lower() == "auto"

@@ -1,0 +1,199 @@
+"""Released models on disk: a folder with config.json and an Orbax checkpoint of the parameters."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax
+import flax.linen as nn
+import jax
+import numpy as np
+from etils import epath
+from jaxtyping import Float
+from ml_collections import ConfigDict
+from orbax.checkpoint import v1 as ocp
+
+from lure_jax.errors import UserError
+from lure_jax.models import registry
+from lure_jax.models.lure import Lure
+from lure_jax.paths import absolute
+from lure_jax.text.conditions import CONDITIONS
+from lure_jax.text.source import SOURCES
+
+FORMAT = 1
+CONFIG = "config.json"
+PARAMS = "params"
+DEFAULT_THRESHOLD = 0.5
+SHIPPED = epath.resource_path("lure_jax") / "weights"
+_MODEL_KEYS = ("name", "preset", "text", "dtype", "remat")
+_CONDITION_NAMES = tuple("/".join(condition) for condition in CONDITIONS)
+
+
+class WeightsError(UserError):
+    """A model that is not there or cannot be used; the message is one sentence."""
+
+
+class Released(NamedTuple):
+    """A model ready for use.
+
+    Attributes:
+      model: the unbound Flax module.
+      params: its parameters, plain nested dicts of float32 numpy arrays.
+      config: the model config it was built from.
+      thresholds: (13,), the probability of the condition head above which `auto` takes a condition for present.
+    """
+
+    model: Lure
+    params: Any
+    config: dict[str, Any]
+    thresholds: Float[np.ndarray, "13"]
+
+
+def save(
+    folder: epath.PathLike, params: Any, model_config: Mapping[str, Any], thresholds: Mapping[str, float] | None = None
+) -> None:
+    """Writes a released model; a folder of that name is replaced when the new one is complete.
+
+    All processes of a run call it together.
+
+    Args:
+      folder: local or bucket path.
+      params: of the model, boxed or not, of any float type; stored as float32.
+      model_config: `name`, `preset`, `text`, `dtype` and `remat`, as `models.registry.build` takes them.
+      thresholds: "visible/low_light" -> probability; 0.5 for what is left out.
+
+    Raises:
+      WeightsError: a threshold of an unknown condition or outside [0, 1].
+    """
+    folder = absolute(folder)
+    chosen = zip(_CONDITION_NAMES, _thresholds(thresholds or {}, "thresholds").tolist(), strict=True)
+    config = {
+        "format": FORMAT,
+        "model": {key: model_config[key] for key in _MODEL_KEYS},
+        "thresholds": {name: round(value, 6) for name, value in chosen if not name.endswith("/clean")},
+        "written_with": {"jax": jax.__version__, "flax": flax.__version__},
+    }
+    draft = folder.parent / f".{folder.name}.writing"
+    writer = jax.process_index() == 0
+    if writer and draft.exists():
+        draft.rmtree()
+    _together("removed")
+    ocp.save(draft / PARAMS, jax.tree.map(lambda leaf: leaf.astype(np.float32), nn.unbox(params)))
+    if writer:
+        (draft / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        if folder.exists():
+            folder.rmtree()
+        draft.rename(folder)
+    _together("renamed")
+
+
+def load(name_or_dir: epath.PathLike) -> Released:
+    """Loads a released model.
+
+    Args:
+      name_or_dir: a model of the package ("lure_tiny"), a folder that `save` wrote, or a training workdir, which
+        holds one as `model/`. A name of the package wins; write ./lure_tiny for a folder.
+
+    Returns:
+      The model, its parameters and its config.
+
+    Raises:
+      WeightsError: there is no such model, or its files do not fit this version of the package.
+    """
+    folder = find(name_or_dir)
+    config = _read_config(folder)
+    model = registry.build(ConfigDict(config["model"]))
+    abstract = nn.unbox(jax.eval_shape(lambda key: registry.initialise(model, key), jax.random.key(0)))
+    params = load_params(folder, abstract)
+    return Released(model, params, config["model"], _thresholds(config["thresholds"], folder / CONFIG))
+
+
+def load_params(name_or_dir: epath.PathLike, abstract: Any) -> Any:
+    """The parameters alone, for `config.init_from`.
+
+    Args:
+      name_or_dir: as in `load`.
+      abstract: tree of arrays or `ShapeDtypeStruct`, unboxed: what the model at hand needs.
+
+    Returns:
+      The same tree of float32 numpy arrays.
+
+    Raises:
+      WeightsError: there is no such model, or a parameter's name or shape differs.
+    """
+    folder = find(name_or_dir)
+    _read_config(folder)
+    try:
+        saved = _shapes(ocp.metadata(folder / PARAMS).metadata)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{folder / PARAMS} is not a readable checkpoint ({type(error).__name__}).") from error
+    wanted = _shapes(abstract)
+    for name in [*wanted, *(name for name in saved if name not in wanted)]:
+        if saved.get(name) != wanted.get(name):
+            raise WeightsError(
+                f"{folder} does not fit the model: parameter {name} is {saved.get(name, 'absent')} there and "
+                f"{wanted.get(name, 'absent')} in the model."
+            )
+    return ocp.load(folder / PARAMS, jax.tree.map(lambda leaf: np.empty(leaf.shape, np.float32), abstract))
+
+
+def shipped() -> list[str]:
+    """Names of the models in the package."""
+    folders = SHIPPED.iterdir() if SHIPPED.exists() else ()
+    return sorted(folder.name for folder in folders if (folder / CONFIG).exists())
+
+
+def find(name_or_dir: epath.PathLike) -> epath.Path:
+    """The folder of a released model, by name, own folder or training workdir; WeightsError if there is none."""
+    if str(name_or_dir) in shipped():
+        return SHIPPED / str(name_or_dir)
+    given = absolute(name_or_dir)
+    for folder in (given, given / "model"):
+        if (folder / CONFIG).exists():
+            return folder
+    if given.exists():
+        raise WeightsError(f"{given} is not a model: neither {CONFIG} nor model/{CONFIG} is in it.")
+    known = ", ".join(shipped()) or "none"
+    raise WeightsError(f"There is no model {str(name_or_dir)!r}: no folder of that name, and the package has {known}.")
+
+
+def _read_config(folder: epath.Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text())
+        version, model, _ = config["format"], config["model"], config["thresholds"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} is not the description of a model ({error!r}).") from error
+    if version != FORMAT:
+        raise WeightsError(f"{path} has format {version!r}, and this version of lure-jax reads format {FORMAT}.")
+    missing = [key for key in _MODEL_KEYS if key not in model]
+    if missing:
+        raise WeightsError(f"{path} lacks model.{missing[0]}.")
+    if model["text"] not in SOURCES:
+        known = ", ".join(sorted(SOURCES))
+        raise WeightsError(
+            f"{path} asks for the text source {model['text']!r}, which this version of lure-jax does not have "
+            f"(known: {known})."
+        )
+    return config
+
+
+def _thresholds(given: Mapping[str, float], origin: epath.PathLike) -> Float[np.ndarray, "13"]:
+    for name, value in given.items():
+        if name not in _CONDITION_NAMES:
+            raise WeightsError(f"{origin} names the condition {name!r}; known are {', '.join(_CONDITION_NAMES)}.")
+        if not 0 <= value <= 1:
+            raise WeightsError(f"{origin} has the threshold {value} for {name}; it must lie in [0, 1].")
+    return np.array([given.get(name, DEFAULT_THRESHOLD) for name in _CONDITION_NAMES], np.float32)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _together(moment: str) -> None:
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(f"weights.save: {moment}")

@@ -1,0 +1,307 @@
+"""LURE's network: a text-guided encoder into one latent space, a decoder that reads it alone, a fuser in between."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lure_jax.models.blocks import (
+    BRANCH_SCALE,
+    Conv3x3,
+    Dtype,
+    GramAttention,
+    Mask,
+    Pointwise,
+    SeparableConv3x3,
+    TransformerBlock,
+    identity_init,
+    masked,
+    masked_mean,
+    scaled_init,
+    shuffle,
+    unshuffle,
+)
+from lure_jax.models.tga import InnerResidualBlock
+from lure_jax.text.conditions import CONDITIONS
+from lure_jax.text.source import Text, text_source
+
+
+class FusionOutput(NamedTuple):
+    """What every fusion model returns: the fused image (B,H,W,3) in [0,1] and a pyramid of fused feature maps."""
+
+    image: Float[Array, "B H W 3"]
+    features: tuple[Float[Array, "B h w c"], ...]
+
+
+class Described(NamedTuple):
+    """An image on its way down the encoder, before any text: what the condition head and the way up read."""
+
+    stem: Float[Array, "B h w C"]
+    skips: tuple[Float[Array, "B h w c"], ...]
+    bottom: Float[Array, "B h w c"]
+    logits: Float[Array, "B 13"]
+
+
+class Latent(NamedTuple):
+    """A point of the unified latent space, and the maps of the way up at strides 2s, 4s, ... (finest first)."""
+
+    z: Float[Array, "B h w Z"]
+    features: tuple[Float[Array, "B h w c"], ...]
+
+
+class Sizes(NamedTuple):
+    """A preset: strides, widths and depths of the three parts (method: table of A2)."""
+
+    stem: int
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    heads: tuple[int, ...]
+    latent: int
+    decoder_blocks: int
+    fuser_blocks: int
+    text: int
+    expansion: float = 2.66
+    lite: bool = False
+
+    @property
+    def multiple(self) -> int:
+        """Image sides are padded to multiples of this many pixels."""
+        return self.stem * 2 ** (len(self.widths) - 1)
+
+    def heads_at(self, level: int) -> int:
+        """Attention heads of a level; the lite form has no attention at the stem's resolution, channel or text."""
+        return 0 if self.lite and level == 0 else self.heads[level]
+
+
+PRESETS = {
+    "tiny": Sizes(2, (16, 40, 80), (1, 1, 2), (1, 2, 4), 24, 1, 1, 64, 1.5, True),
+    "small": Sizes(2, (32, 64, 128, 256), (2, 2, 2, 2), (1, 2, 4, 8), 64, 2, 2, 128),
+    "base": Sizes(1, (48, 96, 192, 384), (2, 2, 2, 2), (1, 2, 4, 8), 96, 4, 2, 512),
+    "large": Sizes(1, (48, 96, 192, 384), (4, 6, 6, 8), (1, 2, 4, 8), 96, 4, 2, 512),
+}
+
+
+def level_mask(mask: Mask, level: int) -> Mask:
+    """The pixel mask of the stem's resolution, at `level` halvings below it."""
+    return None if mask is None else mask[:, :: 2**level, :: 2**level]
+
+
+def pixel_statistics(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B 2C"]:
+    """Mean and log standard deviation of each channel over the image: what noise, haze and darkness change."""
+    mean = masked_mean(x, mask)
+    variance = masked_mean(jnp.square(x.astype(jnp.float32) - mean[:, None, None]), mask)
+    return jnp.concatenate([mean, 0.5 * jnp.log(variance + 1e-6)], -1)
+
+
+class Encoder(nn.Module):
+    """E(x, T) -> z, one encoder for both modalities; text enters at the bottleneck and on the way up only."""
+
+    sizes: Sizes
+    dtype: Dtype = jnp.float32
+    remat: bool = False
+
+    def setup(self):
+        sizes, levels = self.sizes, range(len(self.sizes.widths))
+        pixels = 3 * sizes.stem**2
+        block = nn.remat(InnerResidualBlock) if self.remat else InnerResidualBlock
+
+        def blocks(level):
+            return block(sizes.blocks[level], sizes.heads_at(level), sizes.expansion, sizes.lite, self.dtype)
+
+        def dense(features, **options):
+            return Pointwise(features, dtype=self.dtype, **options)
+
+        self.stem = Conv3x3(sizes.widths[0], init=identity_init(pixels), dtype=self.dtype)
+        self.down = [blocks(i) for i in levels[:-1]]
+        self.shrink = [dense(sizes.widths[i + 1]) for i in levels[:-1]]
+        self.bottom = blocks(levels[-1])
+        self.grow = [dense(4 * sizes.widths[i]) for i in levels[:-1]]
+        self.merge = [dense(sizes.widths[i]) for i in levels[:-1]]
+        self.up = [blocks(i) for i in levels[:-1]]
+        self.residual = dense(sizes.latent, init=identity_init(pixels))
+        self.latent = dense(sizes.latent, init=scaled_init(0.2 * BRANCH_SCALE))
+        self.condition_hidden = Pointwise(sizes.widths[-1])
+        self.condition = Pointwise(len(CONDITIONS), axes=("in", "condition"))
+
+    def describe(self, image: Float[Array, "B H W 3"], mask: Mask = None) -> Described:
+        """The way down, which reads no text, and the condition head's logits (B,13)."""
+        x = stem = self.stem(unshuffle(image.astype(self.dtype), self.sizes.stem), mask)
+        skips = []
+        for level, (block, shrink) in enumerate(zip(self.down, self.shrink, strict=True)):
+            x = block(x, None, level_mask(mask, level))
+            skips.append(x)
+            x = shrink(unshuffle(masked(x, level_mask(mask, level)), 2))
+        statistics = [pixel_statistics(f, level_mask(mask, level)) for level, f in enumerate((*skips, x))]
+        logits = self.condition(nn.gelu(self.condition_hidden(jnp.concatenate(statistics, -1))))
+        return Described(stem, tuple(skips), x, logits)
+
+    def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
+        """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
+        x = self.bottom(described.bottom, text, level_mask(mask, len(self.up)))
+        features = [x]
+        for level in reversed(range(len(self.up))):
+            x = shuffle(self.grow[level](x), 2)
+            x = self.merge[level](jnp.concatenate([x, described.skips[level]], -1))
+            guidance = text if self.sizes.heads_at(level) else None
+            x = self.up[level](x, guidance, level_mask(mask, level))
+            features.append(x)
+        z = self.latent(x) + self.residual(described.stem)
+        return Latent(z.astype(jnp.float32), tuple(reversed(features[:-1])))
+
+
+class Decoder(nn.Module):
+    """D(z) -> image: transformer blocks and one convolution; it reads the latent alone, no skip from the encoder."""
+
+    sizes: Sizes
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "B h w Z"], mask: Mask = None) -> Float[Array, "B H W 3"]:
+        sizes, pixels = self.sizes, 3 * self.sizes.stem**2
+        x = z.astype(self.dtype)
+        for i in range(sizes.decoder_blocks):
+            block = TransformerBlock(
+                sizes.heads_at(0), sizes.expansion, sizes.lite, BRANCH_SCALE, self.dtype, name=f"block_{i}"
+            )
+            x = block(x, mask)
+        x = Conv3x3(pixels, init=identity_init(pixels), dtype=self.dtype, name="conv")(x, mask)
+        return shuffle(x, sizes.stem).astype(jnp.float32)
+
+
+class Fuser(nn.Module):
+    """F_u(z_v, z_i): channel cross-attention both ways, a soft choice w per pixel and channel, and a remainder R.
+
+    z_f = w z_v + (1-w) z_i + R; R's last convolution starts at zero (LURE; reconstruction).
+    """
+
+    sizes: Sizes
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, z_v: Float[Array, "B h w Z"], z_i: Float[Array, "B h w Z"], mask: Mask = None):
+        """Args: both latents and the mask (B,h,w,1). Returns z_f (B,h,w,Z) and w (B,h,w,Z) in (0,1)."""
+        sizes, channels = self.sizes, self.sizes.latent
+        cross = dict(heads=sizes.heads[0], scale=BRANCH_SCALE, dtype=self.dtype)
+        c_v = z_v + GramAttention(name="visible_reads", **cross)(z_v, z_i, mask)
+        c_i = z_i + GramAttention(name="infrared_reads", **cross)(z_i, z_v, mask)
+        both = jnp.concatenate([c_v, c_i], -1).astype(self.dtype)
+        conv = SeparableConv3x3 if sizes.lite else Conv3x3
+        w = nn.sigmoid(conv(channels, dtype=self.dtype, name="choice")(both, mask).astype(jnp.float32))
+        rest = Pointwise(channels, dtype=self.dtype, name="rest_in")(both)
+        for i in range(sizes.fuser_blocks):
+            block = TransformerBlock(
+                sizes.heads_at(0), sizes.expansion, sizes.lite, dtype=self.dtype, name=f"rest_{i}"
+            )
+            rest = block(rest, mask)
+        rest = conv(channels, init=nn.initializers.zeros, dtype=self.dtype, name="rest_out")(rest, mask)
+        return w * z_v + (1 - w) * z_i + rest.astype(jnp.float32), w
+
+
+class Lure(nn.Module):
+    """LURE (arXiv 2503.07033; reconstruction): restores each image into one latent space and fuses there.
+
+    Attributes:
+      sizes: the preset's numbers.
+      text_source: name of the text source.
+      dtype: of the computation; parameters, latents and images stay float32.
+      remat: recompute the inner residual blocks in the backward pass instead of keeping their activations.
+    """
+
+    sizes: Sizes
+    text_source: str = "table"
+    dtype: Dtype = jnp.float32
+    remat: bool = False
+
+    def setup(self):
+        self.text = text_source(self.text_source, self.sizes.text)
+        self.encoder = Encoder(self.sizes, self.dtype, self.remat)
+        self.decoder = Decoder(self.sizes, self.dtype)
+        self.fuser = Fuser(self.sizes, self.dtype)
+
+    def __call__(
+        self,
+        visible: Float[Array, "B H W 3"],
+        infrared: Float[Array, "B H W 1"],
+        visible_text: Text,
+        infrared_text: Text,
+        pixel_mask: Float[Array, "B H W"] | None = None,
+    ) -> FusionOutput:
+        """Fuses two registered images of any size.
+
+        Args:
+          visible: (B,H,W,3) in [0,1].
+          infrared: (B,H,W,1) in [0,1].
+          visible_text: what is wrong with the visible image, as tokens.
+          infrared_text: the same of the infrared image.
+          pixel_mask: (B,H,W), 1 on the image and 0 on padding; the image's sides must then be multiples of
+            `sizes.multiple`.
+
+        Returns:
+          FusionOutput with the image (B,H,W,3), clipped to [0,1], and the fused feature pyramid.
+        """
+        latent_v = self.encode(visible, visible_text, pixel_mask)
+        latent_i = self.encode(infrared, infrared_text, pixel_mask)
+        z, w = self.fuse(latent_v, latent_i, pixel_mask)
+        image = self.decode(z, pixel_mask)[:, : visible.shape[1], : visible.shape[2]]
+        return FusionOutput(jnp.clip(image, 0, 1), mix_features(latent_v, latent_i, w))
+
+    def tokens(self, prompt_ids: Int[Array, "B P"]) -> Text:
+        """Prompt ids, -1 = none, to tokens."""
+        return self.text(prompt_ids)
+
+    def describe(self, image: Float[Array, "B H W C"], pixel_mask: Float[Array, "B H W"] | None = None) -> Described:
+        """The encoder's way down; `logits` (B,13) are the condition head's, "clean" columns without meaning."""
+        image = jnp.broadcast_to(image, (*image.shape[:3], 3))
+        return self.encoder.describe(pad_to_multiple(image, self.sizes.multiple), self._mask(pixel_mask))
+
+    def lift(self, described: Described, text: Text, pixel_mask: Float[Array, "B H W"] | None = None) -> Latent:
+        """The encoder's way up."""
+        return self.encoder.lift(described, text, self._mask(pixel_mask))
+
+    def encode(
+        self, image: Float[Array, "B H W C"], text: Text, pixel_mask: Float[Array, "B H W"] | None = None
+    ) -> Latent:
+        """E(x, T): `describe`, then `lift`."""
+        return self.lift(self.describe(image, pixel_mask), text, pixel_mask)
+
+    def decode(
+        self, z: Float[Array, "B h w Z"], pixel_mask: Float[Array, "B H W"] | None = None
+    ) -> Float[Array, "B H W 3"]:
+        """D(z), not clipped; its sides are multiples of `sizes.multiple`: crop to the image's size."""
+        return self.decoder(z, self._mask(pixel_mask))
+
+    def fuse(self, latent_v: Latent, latent_i: Latent, pixel_mask: Float[Array, "B H W"] | None = None):
+        """F_u: the fused latent (B,h,w,Z) and the choice w (B,h,w,Z)."""
+        return self.fuser(latent_v.z, latent_i.z, self._mask(pixel_mask))
+
+    def restore(self, image: Float[Array, "B H W C"], text: Text, pixel_mask=None) -> Float[Array, "B H W 3"]:
+        """D(E(x, T)) of the image's own size, not clipped."""
+        restored = self.decode(self.encode(image, text, pixel_mask).z, pixel_mask)
+        return restored[:, : image.shape[1], : image.shape[2]]
+
+    def initialise(self, visible, infrared, visible_ids, infrared_ids) -> FusionOutput:
+        """Touches every parameter: call it with `init`."""
+        return self(visible, infrared, self.tokens(visible_ids), self.tokens(infrared_ids))
+
+    def _mask(self, pixel_mask) -> Mask:
+        stride = self.sizes.stem
+        return None if pixel_mask is None else pixel_mask[:, ::stride, ::stride, None].astype(jnp.float32)
+
+
+def pad_to_multiple(image: Float[Array, "B H W C"], multiple: int) -> Float[Array, "B H W C"]:
+    """Repeats the last row and column until both sides are multiples of `multiple`."""
+    bottom, right = (-image.shape[1]) % multiple, (-image.shape[2]) % multiple
+    return jnp.pad(image, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge") if bottom or right else image
+
+
+def mix_features(latent_v: Latent, latent_i: Latent, w: Float[Array, "B h w Z"]) -> tuple[Array, ...]:
+    """The fused feature pyramid: both images' maps mixed by the mean choice w, pooled to each level's stride."""
+    choice, mixed = w.mean(-1, keepdims=True), []
+    for visible, infrared in zip(latent_v.features, latent_i.features, strict=True):
+        factor = choice.shape[1] // visible.shape[1]
+        pooled = nn.avg_pool(choice, (factor, factor), (factor, factor))
+        mixed.append(pooled * visible + (1 - pooled) * infrared)
+    return tuple(mixed)
+
+

@@ -1,0 +1,65 @@
+"""Losses of the fused image (method A4): on luma, colour apart.
+
+After LURE (arXiv 2503.07033); reconstruction.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lure_jax.metrics.color import rgb_to_ycbcr
+from lure_jax.metrics.filters import gaussian_blur, sobel
+from lure_jax.metrics.ssim import ssim
+
+SCALES = (1.0, 2.0, 4.0, 8.0)  # standard deviations in pixels
+
+
+def local_contrast_selection(a: Float[Array, "B H W"], b: Float[Array, "B H W"]) -> Float[Array, "B H W"]:
+    """At every scale the detail of larger magnitude, on the maximum of what is left of both images (about [0, 1]).
+
+    An undecimated Laplacian pyramid: details are differences of Gaussian blurs of growing width.
+    """
+    fused = 0.0
+    for sd in SCALES:
+        size = 2 * int(2 * sd) + 1
+        # "same" surrounds the image with zeros; dividing by the blur of ones takes their share out
+        share = gaussian_blur(jnp.ones_like(a[:1]), size, sd)
+        low_a, low_b = gaussian_blur(a, size, sd) / share, gaussian_blur(b, size, sd) / share
+        detail_a, detail_b = a - low_a, b - low_b
+        fused = fused + jnp.where(jnp.abs(detail_a) > jnp.abs(detail_b), detail_a, detail_b)
+        a, b = low_a, low_b
+    return fused + jnp.maximum(a, b)
+
+
+class FusionWeights(NamedTuple):
+    """Weights of the terms of `fusion_losses`."""
+
+    intensity: float = 10.0
+    gradient: float = 10.0
+    similarity: float = 1.0
+    colour: float = 12.0
+
+
+def fusion_losses(
+    fused: Float[Array, "B H W 3"], visible: Float[Array, "B H W 3"], infrared: Float[Array, "B H W 1"]
+) -> dict[str, Float[Array, ""]]:
+    """The terms of L_II against the clean sources, all >= 0, unweighted.
+
+    intensity |Y_f - M|_1, M the mean of max(Y_v, Y_i), as the method has it, and of the local contrast selection
+    (ours: the maximum alone loses contrast where one image is bright and flat);
+    gradient |S_d Y_f - max(S_d Y_v, S_d Y_i)|_1 summed over both directions d, S = |Sobel| / 4;
+    similarity 2 - SSIM(Y_f, Y_v) - SSIM(Y_f, Y_i);
+    colour |Cb_f - Cb_v|_1 + |Cr_f - Cr_v|_1.
+    """
+    fused, visible, infrared = rgb_to_ycbcr(fused), rgb_to_ycbcr(visible), infrared[..., 0]
+    y_f, y_v = fused[..., 0], visible[..., 0]
+    slopes = [[jnp.abs(g) / 4 for g in sobel(y)] for y in (y_f, y_v, infrared)]
+    gradient = sum(jnp.abs(f - jnp.maximum(v, i)).mean() for f, v, i in zip(*slopes, strict=True))
+    target = (jnp.maximum(y_v, infrared) + jnp.clip(local_contrast_selection(y_v, infrared), 0, 1)) / 2
+    return {
+        "intensity": jnp.abs(y_f - target).mean(),
+        "gradient": gradient,
+        "similarity": 2 - ssim(y_f, y_v).mean() - ssim(y_f, infrared).mean(),
+        "colour": 2 * jnp.abs(fused[..., 1:] - visible[..., 1:]).mean(),
+    }

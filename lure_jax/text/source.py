@@ -1,0 +1,43 @@
+"""What the networks read as text, and the text sources by name."""
+
+import importlib
+from typing import NamedTuple
+
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float
+
+# name -> "module:class"; imported when asked for, so that a source's dependencies load only with it.
+SOURCES = {
+    "table": "lure_jax.text.table:TableText",
+}
+
+
+class Text(NamedTuple):
+    """The prompts of a batch as tokens.
+
+    Attributes:
+      tokens: One vector a token, zero where `mask` is False.
+      mask: True where a token is present.
+    """
+
+    tokens: Float[Array, "B L E"]
+    mask: Bool[Array, "B L"]
+
+
+def text_source(name: str, width: int) -> nn.Module:
+    """The Flax module of a text source: prompt ids (B,P) int32, -1 = none, to `Text`.
+
+    Args:
+      name: A key of `SOURCES`.
+      width: Length E of a token.
+
+    Returns:
+      The unbound module.
+
+    Raises:
+      ValueError: If no source has that name.
+    """
+    if name not in SOURCES:
+        raise ValueError(f"{name!r} is not a text source; known are {', '.join(sorted(SOURCES))}.")
+    module, source = SOURCES[name].split(":")
+    return getattr(importlib.import_module(module), source)(width)

@@ -1,0 +1,8 @@
+"""The error of this package that a user can repair: its message is one sentence saying how."""
+
+
+from lure_jax.errors import UserError
+
+
+class ConfigError(UserError):
+    """A config value, a checkpoint or a data position that does not fit the run."""

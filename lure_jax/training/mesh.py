@@ -1,0 +1,132 @@
+"""Device meshes from a config, and the one table that says which tensor axis lies on which mesh axis."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lure_jax.training.errors import ConfigError
+
+AXES = ("data", "fsdp", "model")
+BATCH_AXES = ("data", "fsdp")
+
+# Logical axis -> mesh axes. `data` replicates the state and splits the batch; `fsdp` splits the batch and the
+# state (parameters, EMA and moments alike, as in ZeRO-3); `model` splits the wide tensors of one layer.
+# None is replicated. A mesh axis is used once in a tensor: the first of its axes in this table takes it.
+RULES: tuple[tuple[str, Any], ...] = (
+    # activations
+    ("batch", BATCH_AXES),  # samples
+    ("height", None),  # rows of pixels
+    ("width", None),  # columns of pixels
+    ("channels", None),  # features of a pixel
+    # parameters
+    ("wide", "model"),  # expanded channels: GDFN's hidden ones, query/key/value of an attention
+    ("heads", "model"),  # attention heads
+    ("in", "fsdp"),  # channels a kernel reads
+    ("out", None),  # channels a kernel writes
+    ("kernel", None),  # spatial taps of a kernel
+    ("norm", None),  # one scale or bias a channel
+    ("condition", None),  # degradation conditions
+    ("token", None),  # text tokens of a condition
+    ("text", None),  # width of a text token
+)
+
+
+def make_mesh(sizes: Mapping[str, int]) -> Mesh:
+    """Makes the mesh (data, fsdp, model) over all devices of all processes.
+
+    Args:
+        sizes: devices along each of `AXES`; at most one may be -1, which is what the others leave.
+
+    Returns:
+        A mesh with Auto axes: the compiler places what the rules leave open.
+
+    Raises:
+        ConfigError: a size is neither positive nor -1, or the product is not the number of devices.
+    """
+    shape = [int(sizes[axis]) for axis in AXES]
+    devices = jax.device_count()
+    wanted = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, shape, strict=True))
+    if shape.count(-1) > 1 or any(size == 0 or size < -1 for size in shape):
+        raise ConfigError(f"config.mesh ({wanted}) needs positive sizes, at most one of them -1 for the rest.")
+    known = math.prod(size for size in shape if size > 0)
+    if -1 in shape and devices % known == 0:
+        shape[shape.index(-1)] = devices // known
+    if math.prod(shape) != devices:
+        raise ConfigError(f"config.mesh ({wanted}) does not fit the {devices} devices of this run.")
+    return jax.make_mesh(tuple(shape), AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
+
+
+@contextlib.contextmanager
+def use_mesh(mesh: Mesh) -> Iterator[None]:
+    """Makes the mesh and `RULES` current, so that a model's logical constraints on activations take effect."""
+    with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
+        yield
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The sharding of every array of a batch: its first axis over `BATCH_AXES`."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def param_shardings(boxed: Any, mesh: Mesh) -> tuple[Any, list[str]]:
+    """Places parameters by `RULES`; an axis that its mesh axes do not divide is replicated.
+
+    Args:
+        boxed: tree of `ShapeDtypeStruct` in Flax's boxes, from `jax.eval_shape(init, key)`.
+        mesh: the mesh of the run.
+
+    Returns:
+        The tree of `NamedSharding` (unboxed structure), and one sentence a replicated axis for the log.
+
+    Raises:
+        ValueError: a logical axis without a rule.
+    """
+    left_whole: list[str] = []
+
+    def place(path: Any, leaf: jax.ShapeDtypeStruct, names: PartitionSpec) -> NamedSharding:
+        fitted = []
+        for size, axes in zip(leaf.shape, mesh_axes(names), strict=False):
+            parts = math.prod(mesh.shape[axis] for axis in axes)
+            if size % parts:
+                left_whole.append(
+                    f"{path_name(path)} {leaf.shape}: the axis of {size} is not divisible by "
+                    f"{'*'.join(axes)}={parts} and stays whole"
+                )
+            fitted.append(axes if axes and not size % parts else None)
+        return NamedSharding(mesh, PartitionSpec(*fitted))
+
+    shardings = jax.tree_util.tree_map_with_path(place, nn.unbox(boxed), nn.get_partition_spec(boxed))
+    return shardings, left_whole
+
+
+def mesh_axes(names: Sequence[str | None]) -> list[tuple[str, ...]]:
+    """The mesh axes of each axis of a tensor; as `nn.logical_to_mesh_axes`, but a name may occur twice.
+
+    Raises:
+        ValueError: a logical axis without a rule.
+    """
+    found: list[tuple[str, ...]] = [()] * len(names)
+    known = [name for name, _ in RULES]
+    for name in names:
+        if name is not None and name not in known:
+            raise ValueError(f"a parameter has the logical axis {name!r}, which mesh.RULES lacks.")
+    for name, axes in RULES:
+        axes = (axes,) if isinstance(axes, str) else tuple(axes or ())
+        if name in names and not any(set(axes) & set(other) for other in found):
+            found[names.index(name)] = axes
+    return found
+
+
+def path_name(path: Any) -> str:
+    """A key path as it is written in configs and messages: "encoder/up/kernel"."""
+    return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)

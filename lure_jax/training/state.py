@@ -1,0 +1,171 @@
+"""Stages and their train state: shapes and shardings first, arrays after."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from lure_jax.training import mesh as meshes
+from lure_jax.training import step as steps
+from lure_jax.training.errors import ConfigError
+from lure_jax.training.step import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One act of a recipe.
+
+    Attributes:
+        name: as in `config.recipe`.
+        objective: what it minimises.
+        steps: how many optimizer steps it takes.
+        config: batch (global), lr, final_lr, warmup (steps), weight_decay, clip.
+        make_data: makes the process's own data iterator at its beginning: `next` gives a dict of NumPy arrays
+            (batch / processes, ...), `get_state` and `set_state` its position.
+    """
+
+    name: str
+    objective: steps.Objective
+    steps: int
+    config: Any
+    make_data: Callable[[], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A stage on its mesh, ready to compile.
+
+    Attributes:
+        stage: the stage.
+        first, last: its global steps: it holds states from `first` (fresh) to `last` (done).
+        optimizer: its optax transformation.
+        step: (state, batch, key) -> (state, metrics), not compiled.
+        abstract: `TrainState` of `ShapeDtypeStruct` with shardings.
+    """
+
+    stage: Stage
+    first: int
+    last: int
+    optimizer: optax.GradientTransformation
+    step: Callable
+    abstract: TrainState
+
+    @property
+    def shardings(self) -> TrainState:
+        """The tree of shardings of the state."""
+        return jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+
+
+def abstract_params(init: Callable, key: jax.Array, mesh: Mesh) -> tuple[Any, list[str]]:
+    """Shapes and shardings of the parameters without making them, and what had to stay replicated."""
+    boxed = jax.eval_shape(init, key)
+    shardings, left_whole = meshes.param_shardings(boxed, mesh)
+    return _with_shardings(nn.unbox(boxed), shardings), left_whole
+
+
+def init_params(init: Callable, key: jax.Array, abstract: Any) -> Any:
+    """Makes the parameters, each shard on its own device."""
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    return jax.jit(lambda key: nn.unbox(init(key)), out_shardings=shardings)(key)
+
+
+def make_plans(stages: Sequence[Stage], params: Any, *, ema: float, mesh: Mesh) -> list[Plan]:
+    """Lays the stages end to end and works out the state of each.
+
+    Args:
+        stages: in order; the aux of one is what the next one's objective begins from.
+        params: from `abstract_params`.
+        ema: decay of the averaged parameters.
+        mesh: the mesh of the run.
+
+    Returns:
+        One plan a stage.
+
+    Raises:
+        ConfigError: a stage without steps, a batch that does not divide, learning-rate factors that fit nothing.
+    """
+    plans: list[Plan] = []
+    aux = None
+    for stage in stages:
+        _check(stage, params, mesh)
+        first = plans[-1].last if plans else 0
+        factors, config = stage.objective.lr_factors, stage.config
+        schedule = steps.make_schedule(
+            lr=config.lr, final_lr=config.final_lr, warmup=config.warmup, steps=stage.steps
+        )
+        optimizer = steps.make_optimizer(
+            schedule, weight_decay=config.weight_decay, clip=config.clip, lr_factors=factors
+        )
+        aux = jax.eval_shape(stage.objective.begin, aux)
+        abstract = _abstract_state(params, optimizer, factors, aux, mesh)
+        step = steps.make_step(stage.objective, optimizer, schedule, ema=ema, first_step=first)
+        plans.append(Plan(stage, first, first + stage.steps, optimizer, step, abstract))
+    return plans
+
+
+def begin_stage(plan: Plan, average: Any, previous_aux: Any) -> TrainState:
+    """The state at a stage's first step: parameters start from the average, the optimizer is fresh.
+
+    Args:
+        plan: the stage.
+        average: the EMA of the stage before, or the initial parameters.
+        previous_aux: the aux of the stage before, or None.
+    """
+
+    def begin(average: Any, previous_aux: Any) -> TrainState:
+        trainable, _ = steps.split(average, plan.stage.objective.lr_factors)
+        return TrainState(
+            step=jnp.asarray(plan.first, jnp.int32),
+            params=jax.tree.map(jnp.copy, average),  # the state is donated: two names of one buffer can't be
+            ema=jax.tree.map(jnp.copy, average),
+            optimizer=plan.optimizer.init(trainable),
+            aux=plan.stage.objective.begin(previous_aux),
+        )
+
+    return jax.jit(begin, out_shardings=plan.shardings)(average, previous_aux)
+
+
+def _abstract_state(params: Any, optimizer: Any, factors: Any, aux: Any, mesh: Mesh) -> TrainState:
+    whole = meshes.replicated(mesh)
+    trainable, _ = steps.split(params, factors)
+    moments = jax.eval_shape(optimizer.init, trainable)
+    moment_shardings = optax.tree_utils.tree_map_params(
+        optimizer,
+        lambda _, param: param.sharding,
+        moments,
+        trainable,
+        transform_non_params=lambda _: whole,
+    )
+    return TrainState(
+        step=jax.ShapeDtypeStruct((), jnp.int32, sharding=whole),
+        params=params,
+        ema=params,
+        optimizer=_with_shardings(moments, moment_shardings),
+        aux=_with_shardings(aux, jax.tree.map(lambda _: whole, aux)),
+    )
+
+
+def _with_shardings(tree: Any, shardings: Any) -> Any:
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
+
+
+def _check(stage: Stage, params: Any, mesh: Mesh) -> None:
+    if stage.steps < 1:
+        raise ConfigError(f"config.stages.{stage.name}.steps is {stage.steps}, but a stage takes at least one.")
+    if not 0 <= stage.config.warmup < stage.steps:
+        raise ConfigError(
+            f"config.stages.{stage.name}.warmup is {stage.config.warmup} steps, but must be at least 0 and less "
+            f"than the stage's {stage.steps} steps."
+        )
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    if stage.config.batch % parts or stage.config.batch % jax.process_count():
+        raise ConfigError(
+            f"config.stages.{stage.name}.batch is {stage.config.batch}, but must be divisible by the "
+            f"{parts} devices along data and fsdp and by the {jax.process_count()} processes."
+        )
+    steps.check_lr_factors(params, stage.objective.lr_factors)

@@ -1,0 +1,30 @@
+"""What every test shares: absl flags for Grain, one compilation cache, the real images if they are there."""
+
+import os
+import pathlib
+
+import jax
+import pytest
+from absl import flags
+
+flags.FLAGS.mark_as_parsed()
+jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", "/tmp/lure_jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> pathlib.Path:
+    """The folder of real images; the test is skipped where it is absent."""
+    folder = pathlib.Path(os.environ.get("LURE_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("no real images: neither ../shared nor $LURE_SHARED holds data/")
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Hundreds of compiled programs would fill the memory; the cache on disk keeps them for whoever shares them."""
+    yield
+    jax.clear_caches()

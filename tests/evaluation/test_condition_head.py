@@ -1,0 +1,84 @@
+"""The condition head's scores in closed form, and thresholds against an exhaustive search."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lure_jax.evaluation import condition_head as protocol
+from lure_jax.evaluation.condition_head import NAMES, Judged
+
+NOISE, DARK = NAMES.index("visible/noise"), NAMES.index("visible/low_light")
+
+
+def group(kind, present, **probabilities):
+    """Images of the columns and probabilities given, all with the conditions `present`."""
+    count = len(next(iter(probabilities.values())))
+    p, truth = np.zeros((count, 13), np.float32), np.zeros((count, 13), bool)
+    for name, values in probabilities.items():
+        p[:, NAMES.index(f"visible/{name}")] = values
+    truth[:, present] = True
+    return Judged(kind, p, truth)
+
+
+def test_judge_puts_answers_into_columns():
+    def detect(image, modality):
+        assert modality == "visible"
+        return {"noise": float(image), "low_light": 0.25}
+
+    judged = protocol.judge(detect, [0.5, 0.75], "visible", "visible/noise", [[NOISE], [0]])
+    np.testing.assert_allclose(judged.probability[:, [NOISE, DARK]], [[0.5, 0.25], [0.75, 0.25]])
+    assert judged.truth.sum() == 1 and judged.truth[0, NOISE]
+
+
+def test_exact_found_and_f1():
+    thresholds = np.full(13, 0.5)
+    judged = group("visible/noise", [NOISE], noise=[0.9, 0.9, 0.1, 0.9], low_light=[0.1, 0.8, 0.1, 0.2])
+    assert protocol.exact(judged, thresholds) == 0.5
+    assert protocol.found(judged, thresholds, "visible/noise").tolist() == [True, True, False, True]
+    assert protocol.micro_f1(judged, thresholds) == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+
+
+def test_summary_reports_what_each_kind_is_for():
+    thresholds = np.full(13, 0.5)
+    rows = protocol.summary([
+        group("visible/clean", [], low_light=[0.9, 0.1]),
+        group("visible/real noise", [NOISE], noise=[0.9, 0.1, 0.1, 0.1]),
+        group("visible/compound", [NOISE, DARK], noise=[0.9], low_light=[0.9]),
+    ], thresholds)  # fmt: skip
+    assert rows[0]["called low_light"] == 1 and rows[0]["exact"] == 0.5
+    assert rows[1]["found"] == 0.25
+    assert rows[2]["F1"] == 1
+
+
+def test_fewest_errors_is_the_best_of_all_thresholds():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        odds, truth = rng.normal(size=40).round(1), rng.random(40) < 0.4
+        weight = rng.uniform(0.1, 1, 40)
+
+        def errors(threshold, odds=odds, truth=truth, weight=weight):
+            return weight[(odds > threshold) != truth].sum()
+
+        best = min(errors(t) for t in np.linspace(-4, 4, 1601))
+        assert errors(protocol._fewest_errors(odds, truth, weight)) == pytest.approx(best)
+
+
+def test_calibrate_separates_and_never_ruins_clean_images():
+    groups = [
+        group("visible/noise", [NOISE], noise=[0.3, 0.4, 0.5]),
+        group("visible/low_light", [DARK], noise=[0.01] * 4, low_light=[0.6, 0.7, 0.8, 0.99]),
+        group("visible/clean", [], noise=[0.05, 0.1], low_light=[0.01, 0.9]),
+    ]
+    thresholds = protocol.calibrate(groups)
+    assert set(thresholds) == {"visible/noise", "visible/low_light"}
+    assert 0.1 < thresholds["visible/noise"] < 0.3
+    assert 0.9 < thresholds["visible/low_light"] < 0.99
+
+
+def test_write_thresholds_keeps_the_rest(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"format": 1, "thresholds": {"visible/noise": 0.5, "visible/rain": 0.4}}))
+    protocol.write_thresholds(tmp_path, {"visible/noise": 0.2})
+    assert json.loads(path.read_text()) == {"format": 1, "thresholds": {"visible/noise": 0.2, "visible/rain": 0.4}}
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]

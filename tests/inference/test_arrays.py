@@ -1,0 +1,71 @@
+"""Arrays as users hold them, into the network's form and back."""
+
+import numpy as np
+import pytest
+
+from lure_jax.inference.arrays import from_unit, stretch, to_unit
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 1), (5, 4, 3), (2, 5, 4, 1), (2, 5, 4, 3), (1, 1)])
+def test_visible_round_trip_is_exact(dtype, shape):
+    rng = np.random.default_rng(0)
+    real = np.issubdtype(dtype, np.floating)
+    image = rng.random(shape).astype(dtype) if real else rng.integers(0, np.iinfo(dtype).max + 1, shape, dtype)
+    unit, form = to_unit(image, "visible")
+    back = from_unit(unit, form)
+    assert unit.dtype == np.float32 and unit.shape[-1] == 3 and unit.ndim == 4
+    assert back.dtype == dtype and back.shape == shape
+    np.testing.assert_allclose(back.astype(float), image.astype(float), rtol=2e-7 if dtype != np.float16 else 1e-3)
+    if dtype in (np.uint8, np.uint16):
+        np.testing.assert_array_equal(back, image)
+
+
+def test_infrared_stored_as_colour_is_its_luma():
+    image = np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]], np.float32)
+    np.testing.assert_allclose(to_unit(image, "infrared")[0][0, 0, :, 0], [0.299, 0.587, 0.114])
+
+
+def test_a_grey_form_gets_the_luma_of_a_colour_result():
+    _, form = to_unit(np.zeros((1, 1), np.uint8), "visible")
+    assert from_unit(np.array([[[[1.0, 0.0, 0.0]]]], np.float32), form).tolist() == [[76]]
+
+
+def test_sixteen_bit_thermal_frames_are_stretched_each_on_its_own_and_visible_ones_are_not():
+    narrow = np.linspace(7000, 8000, 64 * 64).reshape(64, 64).astype(np.uint16)
+    batch = np.stack([narrow, narrow * 4])[..., None]
+    unit, _ = to_unit(batch, "infrared")
+    assert unit.min() == 0 and unit.max() == 1 and abs(np.median(unit) - 0.5) < 0.01
+    np.testing.assert_allclose(unit[0], unit[1], atol=1e-4)
+    assert to_unit(narrow, "visible")[0].max() == pytest.approx(8000 / 65535)
+
+
+def test_stretching_goes_between_the_percentiles_and_survives_dead_pixels():
+    values = np.arange(100_000, dtype=np.float32)
+    values[0], values[1] = -1e9, 1e9
+    stretched = stretch(values)
+    assert stretched[50_000] == pytest.approx(0.5, abs=1e-3) and stretched.min() == 0 and stretched.max() == 1
+
+
+def test_a_flat_thermal_frame_keeps_its_value():
+    assert to_unit(np.full((1, 1), 13107, np.uint16), "infrared")[0].item() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.full((2, 2), np.nan), "visible image holds values that are not finite numbers"),
+        (np.full((2, 2), np.inf), "not finite"),
+        (np.full((2, 2), 1.5), r"values from 1.5 to 1.5; floats must lie in \[0, 1\]"),
+        (np.full((2, 2), -0.1), "values from -0.1"),
+        (np.zeros((2, 2), np.int32), "is int32; uint8, uint16 or floats"),
+        (np.zeros((2, 2), bool), "is bool"),
+        (np.zeros((2, 2, 4)), r"shape \(2, 2, 4\)"),
+        (np.zeros(3), r"shape \(3,\)"),
+        (np.zeros((0, 3)), "is empty"),
+        (np.zeros((1, 2, 2, 2, 3)), "shape"),
+    ],
+)
+def test_what_cannot_be_used_is_said(image, message):
+    with pytest.raises(ValueError, match=message):
+        to_unit(image, "visible")

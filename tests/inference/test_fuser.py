@@ -1,0 +1,176 @@
+"""The Fuser through a whole network of random weights."""
+
+import jax
+import numpy as np
+import pytest
+from random_model import save_random_model
+
+from lure_jax.inference import fuser as module
+from lure_jax.inference.fuser import Fuser
+from lure_jax.inference.prompt import SLOTS, read_prompt
+from lure_jax.inference.weights import load
+from lure_jax.text.conditions import condition_id
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    return load(save_random_model(tmp_path_factory.mktemp("fuser") / "model"))
+
+
+@pytest.fixture(scope="module")
+def fuser(released):
+    return Fuser(released, sizes=[(64, 96)])
+
+
+def _pair(height, width, seed=0, batch=None):
+    rng = np.random.default_rng(seed)
+    shape = (height, width) if batch is None else (batch, height, width)
+    return rng.random((*shape, 3), np.float32), rng.random((*shape, 1), np.float32)
+
+
+@pytest.fixture(scope="module")
+def unpadded(released):
+    """The network as it stands in training: no mask, no bucket."""
+
+    @jax.jit
+    def run(params, visible, infrared, visible_ids, infrared_ids):
+        def call(model):
+            text = model.tokens(visible_ids), model.tokens(infrared_ids)
+            return model(visible, infrared, *text).image
+
+        return released.model.apply({"params": params}, method=call)
+
+    def fuse(visible, infrared, prompt):
+        read = read_prompt(prompt)
+        return run(released.params, visible[None], infrared[None], read.visible[None], read.infrared[None])[0]
+
+    return fuse
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (33, 50), (40, 96), (64, 96)])
+def test_padded_is_unpadded(fuser, unpadded, size):
+    visible, infrared = _pair(*size)
+    padded = fuser.fuse(visible, infrared, "dark and noisy, the thermal has stripes")
+    expected = unpadded(visible, infrared, "dark and noisy, the thermal has stripes")
+    assert padded.shape == (*size, 3)
+    np.testing.assert_allclose(padded, expected, atol=1e-4)
+
+
+def test_the_random_network_is_no_identity_and_reads_its_prompt(fuser):
+    visible, infrared = _pair(64, 96)
+    dark, rainy = (fuser.fuse(visible, infrared, prompt) for prompt in ("dark", "rain"))
+    assert np.abs(dark - visible).mean() > 0.05 and np.abs(dark - rainy).mean() > 1e-3
+    assert ((dark > 0) & (dark < 1)).mean() > 0.8
+
+
+def test_prompts_and_sizes_of_one_shape_share_one_compilation(released):
+    module._fuse.clear_cache()
+    fuser = Fuser(released, sizes=[(64, 96)] * 3)
+    for size, prompt in [((64, 96), "auto"), ((64, 96), "haze"), ((30, 96), {"visible": "rain and blur and noise"})]:
+        fuser.fuse(*_pair(*size), prompt)
+    assert module._fuse._cache_size() == 1
+
+
+def test_a_mixed_folder_costs_at_most_six_compilations(released):
+    module._restore.clear_cache()
+    sizes = [(8 * h, 8 * w) for h, w in np.random.default_rng(3).integers(1, 7, (20, 2)).tolist()]
+    fuser = Fuser(released, sizes=sizes)
+    for size in sizes:
+        assert fuser.restore(_pair(*size)[0], "visible", "rain").shape == (*size, 3)
+    assert 1 < module._restore._cache_size() <= 6
+
+
+def test_a_batch_equals_single_images(fuser):
+    visible, infrared = _pair(40, 50, batch=3)
+    together = fuser.fuse(visible, infrared)
+    single = [fuser.fuse(v, i) for v, i in zip(visible, infrared, strict=True)]
+    np.testing.assert_allclose(together, np.stack(single), atol=2e-5)
+
+
+def _with_condition_bias(released, biases):
+    params = jax.tree.map(np.copy, released.params)
+    params["encoder"]["condition"]["bias"][:] = -20
+    for (modality, name), bias in biases.items():
+        params["encoder"]["condition"]["bias"][condition_id(modality, name)] = bias
+    return Fuser(released._replace(params=params), sizes=[(64, 96)])
+
+
+def test_auto_says_what_the_condition_head_finds(released):
+    sure = {("visible", "haze"): 20, ("visible", "noise"): 22, ("infrared", "stripe"): 20}
+    fuser = _with_condition_bias(released, sure)
+    visible, infrared = _pair(64, 96)
+    auto = fuser.fuse(visible, infrared)
+    np.testing.assert_allclose(auto, fuser.fuse(visible, infrared, "haze and noise, thermal has stripes"), atol=1e-5)
+    assert np.abs(auto - fuser.fuse(visible, infrared, "clean")).mean() > 1e-3
+    found = fuser.detect(visible, "visible")
+    assert {name for name, probability in found.items() if probability > 0.99} == {"haze", "noise"}
+    restored = fuser.restore(infrared, "infrared")
+    np.testing.assert_allclose(restored, fuser.restore(infrared, "infrared", "stripes"), atol=1e-5)
+
+
+def test_auto_is_clean_where_nothing_is_found_and_may_be_mixed_with_a_sentence(released):
+    fuser = _with_condition_bias(released, {})
+    pair = _pair(64, 96)
+    np.testing.assert_allclose(fuser.fuse(*pair), fuser.fuse(*pair, "clean"), atol=1e-5)
+    mixed = fuser.fuse(*pair, {"visible": "rain"})
+    np.testing.assert_allclose(mixed, fuser.fuse(*pair, "the visible image has rain"), atol=1e-5)
+
+
+def test_thresholds_decide(released):
+    fuser = _with_condition_bias(released._replace(thresholds=np.full(13, 1.0, np.float32)), {("visible", "haze"): 2})
+    pair = _pair(64, 96)
+    np.testing.assert_allclose(fuser.fuse(*pair), fuser.fuse(*pair, "clean"), atol=1e-5)
+
+
+def test_detect_of_a_batch_is_an_array_each(fuser):
+    found = fuser.detect(_pair(64, 96, batch=2)[1], "infrared")
+    assert set(found) == {"low_contrast", "noise", "stripe", "blur"}
+    assert all(p.shape == (2,) and ((0 < p) & (p < 1)).all() for p in found.values())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+@pytest.mark.parametrize("shape", [(64, 96, 3), (64, 96, 1), (64, 96)])
+def test_the_result_has_the_shape_and_dtype_of_the_visible_image(fuser, dtype, shape):
+    rng = np.random.default_rng(0)
+    visible, infrared = rng.random(shape), rng.random((64, 96))
+    if dtype != np.float64:
+        visible = np.round(visible * np.iinfo(dtype).max).astype(dtype)
+    fused = fuser.fuse(visible, infrared, "clean")
+    assert fused.shape == shape and fused.dtype == dtype
+    scale = 1 if dtype == np.float64 else np.iinfo(dtype).max
+    reference = fuser.fuse((visible / scale).astype(np.float32), infrared, "clean")
+    np.testing.assert_allclose(fused / scale, reference, atol=0.51 / scale if scale > 1 else 1e-6)
+
+
+def test_inputs_that_do_not_fit_are_one_sentence(fuser):
+    visible, infrared = _pair(64, 96)
+    cases = [
+        (lambda: fuser.fuse(visible, infrared[:-1]), r"\(64, 96, 3\) and the infrared one \(63, 96, 1\)"),
+        (lambda: fuser.fuse(visible, infrared * np.nan), "infrared image holds values that are not finite"),
+        (lambda: fuser.fuse(visible * 255, infrared), r"floats must lie in \[0, 1\]"),
+        (lambda: fuser.restore(visible, "thermal"), "'thermal'; it must be visible or infrared"),
+        (lambda: fuser.detect(visible, "both"), "'both'"),
+        (lambda: fuser.fuse(visible, infrared, 7), "prompt is 7"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_unknown_words_warn(fuser):
+    with pytest.warns(UserWarning, match="flimsy"):
+        fuser.fuse(*_pair(64, 96), "a flimsy photo")
+
+
+@pytest.mark.slow
+def test_six_megapixels_need_less_than_eight_gigabytes(released):
+    def array(*shape, dtype=np.float32):
+        return jax.ShapeDtypeStruct((1, *shape), dtype)
+
+    ids, image = array(SLOTS, dtype=np.int32), (2000, 3000)
+    images = array(*image, 3), array(*image, 1)
+    lowered = module._fuse.lower(
+        released.model, released.params, *images, ids, ids, released.thresholds, array(*image)
+    )
+    assert lowered.compile().memory_analysis().temp_size_in_bytes < 6e9  # measured with numpy and all: 4.4 GB

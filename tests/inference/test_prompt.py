@@ -1,0 +1,75 @@
+"""From words, and from the condition head, to prompt ids."""
+
+import numpy as np
+import pytest
+
+from lure_jax.inference.prompt import AUTO, SLOTS, answer_auto, read_prompt
+from lure_jax.text.conditions import condition_id
+from lure_jax.text.prompts import PROMPT_CONDITIONS, prompt_ids
+
+
+def _conditions(ids):
+    return [int(PROMPT_CONDITIONS[i]) for i in ids if i >= 0]
+
+
+def _ids(*pairs):
+    return [condition_id(*pair) for pair in pairs]
+
+
+def test_auto_fills_all_slots():
+    read = read_prompt(" Auto ")
+    assert (read.visible == AUTO).all() and (read.infrared == AUTO).all() and read.visible.shape == (SLOTS,)
+    assert read.warnings == ()
+
+
+def test_one_sentence_speaks_of_both_images():
+    read = read_prompt("dark and noisy, the thermal has stripes")
+    assert _conditions(read.visible) == _ids(("visible", "low_light"), ("visible", "noise"))
+    assert _conditions(read.infrared) == _ids(("infrared", "stripe"))
+
+
+def test_a_sentence_of_one_modality_speaks_of_that_image():
+    read = read_prompt({"infrared": "noisy"})
+    assert _conditions(read.infrared) == _ids(("infrared", "noise"))
+    assert (read.visible == AUTO).all()
+
+
+def test_all_conditions_at_once_fit():
+    read = read_prompt("dark, over-exposed, hazy, rainy, snowy, noisy and blurry photo")
+    assert _conditions(read.visible) == list(range(1, 8))
+
+
+def test_unknown_words_are_reported_once():
+    read = read_prompt("a flimsy photo")
+    assert len(read.warnings) == 1 and "flimsy" in read.warnings[0]
+
+
+@pytest.mark.parametrize("prompt", [{"thermal": "noise"}, {"visible": None}, 3, None])
+def test_what_is_no_prompt(prompt):
+    with pytest.raises(ValueError, match="^The prompt "):
+        read_prompt(prompt)
+
+
+def _answer(logits, modality, ids=None, threshold=0.5):
+    full = np.full((1, 13), -9, np.float32)
+    for (owner, name), value in logits.items():
+        full[0, condition_id(owner, name)] = value
+    ids = np.full((1, SLOTS), AUTO, np.int32) if ids is None else ids
+    return np.asarray(answer_auto(ids, full, np.full(13, threshold, np.float32), modality))[0]
+
+
+def test_auto_takes_the_two_most_probable_of_its_modality():
+    logits = {("visible", "haze"): 1, ("visible", "rain"): 3, ("visible", "blur"): 2, ("infrared", "noise"): 9}
+    answer = _answer(logits, "visible")
+    assert answer.tolist() == prompt_ids(_ids(("visible", "rain"), ("visible", "blur")), SLOTS).tolist()
+
+
+def test_auto_takes_clean_below_the_threshold_and_ignores_the_clean_columns():
+    logits = {("infrared", "stripe"): 0.4, ("infrared", "clean"): 9, ("visible", "clean"): 9}
+    assert _answer(logits, "infrared", threshold=0.6).tolist() == prompt_ids([8], SLOTS).tolist()
+    assert _answer(logits, "infrared", threshold=0.59).tolist() == prompt_ids([11], SLOTS).tolist()
+
+
+def test_asked_prompts_are_left_alone():
+    ids = prompt_ids([3], SLOTS)[None]
+    assert _answer({("visible", "rain"): 9}, "visible", ids=ids).tolist() == ids[0].tolist()

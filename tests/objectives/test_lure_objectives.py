@@ -1,0 +1,121 @@
+"""LURE's objectives on a small batch: terms, targets, and who receives a gradient."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from lure_jax.models import registry as models
+from lure_jax.objectives import registry
+from lure_jax.text.conditions import clean_id, condition_id, multi_hot
+from lure_jax.text.prompts import prompt_ids
+
+
+def stage(objective, **changes):
+    return ConfigDict(dict(objective=objective, steps=10) | changes)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.build(ConfigDict(dict(name="lure", preset="tiny", text="table", dtype="float32", remat=False)))
+
+
+@pytest.fixture(scope="module")
+def params(model):
+    fresh = nn.unbox(jax.jit(lambda key: models.initialise(model, key))(jax.random.key(0)))
+    leaves, tree = jax.tree.flatten(fresh)
+    rng = np.random.default_rng(0)
+    return tree.unflatten([leaf + 0.03 * rng.normal(size=leaf.shape).astype(np.float32) for leaf in leaves])
+
+
+def images(channels, seed):
+    return jnp.asarray(np.random.default_rng(seed).random((2, 16, 16, channels)), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def restoration():
+    noise, stripe = condition_id("visible", "noise"), condition_id("infrared", "stripe")
+    return {
+        "degraded": images(3, 0), "reference": images(3, 1), "modality": jnp.array([0, 1]),
+        "conditions": jnp.asarray(np.stack([multi_hot([noise]), multi_hot([stripe])])),
+        "reference_conditions": jnp.zeros((2, 13)),
+        "prompt_ids": jnp.asarray(np.stack([prompt_ids([noise], 2), prompt_ids([stripe], 2)])),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fusion():
+    batch = {}
+    for modality, channels in (("visible", 3), ("infrared", 1)):
+        noise = prompt_ids([condition_id(modality, "noise")], 2)
+        clean = prompt_ids([clean_id(modality)], 2)
+        batch[modality] = images(channels, channels)
+        batch[f"{modality}_reference"] = batch[modality].at[0].set(images(channels, 7)[0])  # the first is degraded
+        batch[f"{modality}_prompt_ids"] = jnp.asarray(np.stack([noise, clean]))
+    return batch
+
+
+RUNS = {}  # one compilation for each objective and its options
+
+
+def evaluate(objective, model, params, batch, **changes):
+    run = RUNS.get((objective, str(changes)))
+    if run is None:
+        built = registry.build(stage(objective, **changes), model)
+
+        def loss(params, batch):
+            return built.loss(params, batch, jax.random.key(0), 5, built.begin(None))
+
+        run = RUNS[objective, str(changes)] = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (value, (metrics, _)), gradient = run(params, batch)
+    return float(value), {k: float(v) for k, v in metrics.items()}, gradient
+
+
+def size(tree):
+    return sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(tree))
+
+
+def test_space_is_the_weighted_sum_of_its_terms(model, params, restoration):
+    value, m, gradient = evaluate("lure_space", model, params, restoration)
+    expected = m["restoration"] + m["pseudo"] + 0.1 * (m["align"] + 0.5 * m["dist"]) + 0.2 * m["condition"]
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert size(gradient["fuser"]) == 0 < min(size(gradient[part]) for part in ("encoder", "decoder", "text"))
+
+
+def test_a_clean_pair_has_no_distance(model, params, restoration):
+    clean = jnp.asarray(np.stack([prompt_ids([clean_id(m)], 2) for m in ("visible", "infrared")]))
+    batch = restoration | {"degraded": restoration["reference"], "prompt_ids": clean}
+    _, m, _ = evaluate("lure_space", model, params, batch)
+    assert m["align"] < 1e-5 and m["dist"] < 1e-5
+    np.testing.assert_allclose(m["restoration"], m["pseudo"], rtol=1e-5)
+
+
+def test_rule_and_joint_sum_and_freeze(model, params, fusion):
+    value, m, gradient = evaluate("lure_rule", model, params, fusion)
+    expected = 10 * m["intensity"] + 10 * m["gradient"] + m["similarity"] + 12 * m["colour"] + 0.1 * m["latent"]
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert size(gradient["fuser"]) > 0
+    rule = registry.build(stage("lure_rule"), model)
+    assert rule.lr_factors == {"encoder": 0.0, "text": 0.0, "decoder": 0.0}
+    assert registry.build(stage("lure_joint"), model).lr_factors["decoder"] == 0.1
+
+
+def test_rule_takes_weights_from_its_stage(model, params, fusion):
+    weights = dict(intensity=0.0, gradient=0.0, similarity=2.0, colour=0.0)
+    value, m, _ = evaluate("lure_rule", model, params, fusion, loss=weights)
+    np.testing.assert_allclose(value, 2 * m["similarity"] + 0.1 * m["latent"], rtol=1e-5)
+
+
+def test_targets_are_the_clean_images(model, params, fusion):
+    _, m, _ = evaluate("lure_rule", model, params, fusion)
+    swapped = fusion | {"visible_reference": fusion["visible"], "infrared_reference": fusion["infrared"]}
+    _, other, _ = evaluate("lure_rule", model, params, swapped)
+    assert abs(m["intensity"] - other["intensity"]) > 1e-3
+    assert m["luma"] == other["luma"]  # the fused image itself is made from the inputs
+
+
+def test_an_unknown_objective_lists_the_known():
+    with pytest.raises(ValueError, match="objective='gan' is not known; choose lure_space"):
+        registry.build(stage("gan"), None)

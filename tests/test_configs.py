@@ -1,0 +1,73 @@
+"""Every recipe builds and runs a step of its stages, shrunk by overrides as a user would give them."""
+
+import importlib
+import pathlib
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+import train
+from configs import common
+from lure_jax.data import sources
+from lure_jax.models import registry as models
+from lure_jax.objectives import registry as objectives
+from lure_jax.training import loop
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RECIPES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "common"))
+LIGHT = {"quickstart", "lure_tiny"}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+def shrunk(recipe: str, data_dir: str):
+    """The recipe over eight synthetic scenes, one step a stage."""
+    config = importlib.import_module(f"configs.{recipe}").get_config()
+    config.data.data_dir, config.data.workers = data_dir, 0
+    debug = "synthetic_scenes/debug"
+    config.data.restoration = (
+        common.clean(debug, "visible", "visible", ("noise",)), common.clean(debug, "infrared", "infrared", ("stripe",))
+    )  # fmt: skip
+    config.data.fusion = (common.pairs(debug),)
+    for name in config.recipe:
+        config.stages[name].update(dict(steps=1, batch=2, crop=32, warmup=0))
+    return config
+
+
+def test_all_are_here():
+    assert {"quickstart", "lure_tiny", "lure_small", "lure_base", "lure_large"} <= set(RECIPES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", sorted(LIGHT))
+def test_a_small_recipe_runs_to_a_finished_model(recipe, data_dir, tmp_path):
+    config = shrunk(recipe, data_dir)
+    train.run(config, str(tmp_path / "run"))
+    assert {"fused.png", "metrics.jsonl", "model", "checkpoints", "tensorboard"} <= {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - LIGHT))
+def test_a_large_recipe_builds_all_stages_and_runs_a_step(recipe, data_dir, tmp_path):
+    config = shrunk(recipe, data_dir)
+    sources.prepare(config)
+    model = models.build(config.model)
+    stages = train.build_stages(config, model)
+    init = lambda key: models.initialise(model, key)  # noqa: E731
+    params = nn.unbox(jax.eval_shape(init, jax.random.key(0)))
+    for stage in stages:
+        batch = next(stage.make_data())
+        objective = objectives.build(stage.config, model)
+        shape, (metrics, _) = jax.eval_shape(
+            lambda p, b, o=objective: o.loss(p, b, jax.random.key(0), 0, o.begin(None)), params, batch
+        )
+        assert shape.shape == () and metrics
+    state = loop.train(config, tmp_path / "run", stages=stages[:1], init=init)
+    assert int(state.step) == 1 and all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))

@@ -1,0 +1,116 @@
+"""The step against NumPy's AdamW, and what it trains."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lure_jax.training import step as steps
+from lure_jax.training.errors import ConfigError
+from lure_jax.training.step import TrainState
+
+FACTORS = {"a": 0.5, "a/frozen": 0.0}
+
+
+class Quadratic:
+    name = "quadratic"
+    lr_factors = FACTORS
+
+    def begin(self, previous_aux):
+        return {}
+
+    def loss(self, params, batch, rng, step, aux):
+        total = sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(params)) / 2
+        return total, ({"half": total / 2, "local": step, "draw": jax.random.uniform(rng)}, aux)
+
+
+def params():
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+    return {"a": {"kernel": draw(2, 3), "frozen": {"kernel": draw(2, 2)}}, "ab": {"bias": draw(3)}}
+
+
+def reference(leaf, grad_scale, rates, factor, decay, ema):
+    """Loshchilov and Hutter, algorithm 2, on the gradient grad_scale(t) * leaf."""
+    leaf = np.asarray(leaf, np.float64)
+    mean, square, average = np.zeros_like(leaf), np.zeros_like(leaf), leaf.copy()
+    for t, rate in enumerate(rates):
+        grad = leaf * grad_scale[t]
+        mean = 0.9 * mean + 0.1 * grad
+        square = 0.999 * square + 0.001 * grad**2
+        update = (mean / (1 - 0.9 ** (t + 1))) / (np.sqrt(square / (1 - 0.999 ** (t + 1))) + 1e-8) + decay * leaf
+        leaf = leaf - rate * factor * update
+        d = min(ema, (1 + t) / (10 + t))
+        average = d * average + (1 - d) * leaf
+    return leaf, average
+
+
+def run(count, first_step=100, clip=1.0):
+    schedule = steps.make_schedule(lr=0.1, final_lr=0.01, warmup=2, steps=6)
+    optimizer = steps.make_optimizer(schedule, weight_decay=0.1, clip=clip, lr_factors=FACTORS)
+    function = jax.jit(steps.make_step(Quadratic(), optimizer, schedule, ema=0.3, first_step=first_step))
+    trainable, _ = steps.split(params(), FACTORS)
+    state = TrainState(jnp.int32(first_step), params(), params(), optimizer.init(trainable), {})
+    history = []
+    for _ in range(count):
+        state, metrics = function(state, {}, jax.random.key(0))
+        history.append(metrics)
+    return state, history
+
+
+def test_schedule_is_linear_then_cosine():
+    schedule = steps.make_schedule(lr=0.1, final_lr=0.01, warmup=2, steps=6)
+    cosine = [0.01 + 0.09 * (1 + np.cos(np.pi * t / 4)) / 2 for t in range(5)]
+    np.testing.assert_allclose([schedule(t) for t in range(7)], [0.1 / 3, 0.2 / 3, *cosine], rtol=1e-5)
+
+
+def test_step_is_clipped_adamw_with_factors_decay_on_kernels_and_a_warm_average():
+    state, history = run(6)
+    rates = [float(metrics["lr"]) for metrics in history]
+    scale = [min(1.0, 1.0 / float(metrics["grad_norm"])) for metrics in history]
+    assert scale[0] < 1
+    start = params()
+    for leaf, result, average, factor, decay in (
+        (start["a"]["kernel"], state.params["a"]["kernel"], state.ema["a"]["kernel"], 0.5, 0.1),
+        (start["ab"]["bias"], state.params["ab"]["bias"], state.ema["ab"]["bias"], 1.0, 0.0),
+    ):
+        expected, expected_average = reference(leaf, scale, rates, factor, decay, ema=0.3)
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(average, expected_average, rtol=1e-4, atol=1e-6)
+
+
+def test_frozen_parameters_have_no_moments_no_gradient_and_do_not_move():
+    state, history = run(3)
+    start = params()
+    np.testing.assert_array_equal(state.params["a"]["frozen"]["kernel"], start["a"]["frozen"]["kernel"])
+    np.testing.assert_array_equal(state.ema["a"]["frozen"]["kernel"], start["a"]["frozen"]["kernel"])
+    shapes = {leaf.shape for leaf in jax.tree.leaves(state.optimizer)}
+    assert (2, 2) not in shapes and (2, 3) in shapes
+    trained = np.concatenate([np.ravel(start["a"]["kernel"]), start["ab"]["bias"]])
+    np.testing.assert_allclose(history[0]["grad_norm"], np.linalg.norm(trained), rtol=1e-6)
+
+
+def test_steps_count_within_the_stage_and_draw_anew_by_the_global_one():
+    state, history = run(3)
+    assert [int(metrics["local"]) for metrics in history] == [0, 1, 2] and int(state.step) == 103
+    assert len({float(metrics["draw"]) for metrics in history}) == 3
+    assert float(run(1, first_step=101)[1][0]["draw"]) == float(history[1]["draw"])
+
+
+def test_the_longest_whole_prefix_wins():
+    assert steps.lr_factor("a/kernel", FACTORS) == 0.5
+    assert steps.lr_factor("a/frozen/kernel", FACTORS) == 0.0
+    assert steps.lr_factor("ab/bias", FACTORS) == 1.0
+
+
+def test_split_and_merge_are_inverse():
+    trainable, frozen = steps.split(params(), FACTORS)
+    assert set(frozen) == {"a"} and set(frozen["a"]) == {"frozen"}
+    jax.tree.map(np.testing.assert_array_equal, steps.merge(trainable, frozen), params())
+
+
+def test_factors_that_fit_nothing_are_refused():
+    with pytest.raises(ConfigError, match="'decoder', but no parameter starts so; there are a, ab"):
+        steps.check_lr_factors(params(), {"decoder": 0.0})
+    with pytest.raises(ConfigError, match="freezes every parameter"):
+        steps.check_lr_factors(params(), {"a": 0.0, "ab": 0.0})
