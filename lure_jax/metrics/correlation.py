@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lure_jax.metrics.masks import Mask, clear_padding, mean_over, ratio
+from lure_jax.metrics.masks import Mask, clear_padding, mean_over, ratio, root
 
 
 def pearson(x: Float[Array, "B H W"], y: Float[Array, "B H W"], mask: Mask = None) -> Float[Array, "B"]:
@@ -11,7 +11,7 @@ def pearson(x: Float[Array, "B H W"], y: Float[Array, "B H W"], mask: Mask = Non
     x, y = clear_padding(mask, x - x[:, :1, :1], y - y[:, :1, :1])  # a flat image becomes exactly 0
     x = x - mean_over(x, mask)[:, None, None]
     y = y - mean_over(y, mask)[:, None, None]
-    scale = jnp.sqrt(mean_over(x**2, mask)) * jnp.sqrt(mean_over(y**2, mask))
+    scale = root(mean_over(x**2, mask)) * root(mean_over(y**2, mask))
     return ratio(mean_over(x * y, mask), scale)
 
 

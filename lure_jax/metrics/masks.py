@@ -50,5 +50,10 @@ def ratio(numerator: Float[Array, "B"], denominator: Float[Array, "B"]) -> Float
     return jnp.where(denominator == 0, 0, numerator / jnp.where(denominator == 0, 1, denominator))
 
 
+def root(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns sqrt(x) for x >= 0, with the gradient 0 instead of infinity at 0."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
+
+
 def _spread(mask, x):
     return mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))

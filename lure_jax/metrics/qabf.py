@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lure_jax.metrics.filters import sobel
-from lure_jax.metrics.masks import Mask, clear_padding, mean_over, ratio
+from lure_jax.metrics.masks import Mask, clear_padding, mean_over, ratio, root
 
 STRENGTH_GAIN, STRENGTH_SLOPE, STRENGTH_CENTRE = 0.9994, 15.0, 0.5
 ARCTAN = (
@@ -56,7 +56,7 @@ def _edges(x):
     # The sign is the public script's: it convolves (flips the kernel), and sets +pi/2 where gx is 0.
     flip = jnp.where(gx * gy > 0, -1.0, 1.0)
     across, along = jnp.abs(gx), jnp.abs(gy)
-    return jnp.sqrt(gx**2 + gy**2), jnp.where(gx == 0, jnp.pi / 2, flip * _angle(across, along))
+    return root(gx**2 + gy**2), jnp.where(gx == 0, jnp.pi / 2, flip * _angle(across, along))
 
 
 def _angle(x, y):

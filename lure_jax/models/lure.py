@@ -70,12 +70,12 @@ class Sizes(NamedTuple):
         return self.stem * 2 ** (len(self.widths) - 1)
 
     def heads_at(self, level: int) -> int:
-        """Attention heads of a level; the lite form has no attention at the stem's resolution, channel or text."""
+        """Heads of a level's channel attention; the lite form has none at the stem's resolution."""
         return 0 if self.lite and level == 0 else self.heads[level]
 
 
 PRESETS = {
-    "tiny": Sizes(2, (16, 40, 80), (1, 1, 2), (1, 2, 4), 24, 1, 1, 64, 1.5, True),
+    "tiny": Sizes(2, (16, 36, 80), (1, 1, 2), (1, 2, 4), 24, 1, 1, 64, 1.5, True),
     "small": Sizes(2, (32, 64, 128, 256), (2, 2, 2, 2), (1, 2, 4, 8), 64, 2, 2, 128),
     "base": Sizes(1, (48, 96, 192, 384), (2, 2, 2, 2), (1, 2, 4, 8), 96, 4, 2, 512),
     "large": Sizes(1, (48, 96, 192, 384), (4, 6, 6, 8), (1, 2, 4, 8), 96, 4, 2, 512),
@@ -143,8 +143,7 @@ class Encoder(nn.Module):
         for level in reversed(range(len(self.up))):
             x = shuffle(self.grow[level](x), 2)
             x = self.merge[level](jnp.concatenate([x, described.skips[level]], -1))
-            guidance = text if self.sizes.heads_at(level) else None
-            x = self.up[level](x, guidance, level_mask(mask, level))
+            x = self.up[level](x, text, level_mask(mask, level))
             features.append(x)
         z = self.latent(x) + self.residual(described.stem)
         return Latent(z.astype(jnp.float32), tuple(reversed(features[:-1])))

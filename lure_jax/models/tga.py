@@ -58,7 +58,7 @@ class TextGuidedAttention(nn.Module):
 class InnerResidualBlock(nn.Module):
     """IRB(F, T) = F + Conv3x3(TB_n(...TB_1(TGA(F, T)))); without a text there is no TGA (after LURE; reconstruction).
 
-    The lite form's convolution is separable.
+    The lite form's convolution is separable. Where `heads` is 0 there is no channel attention, and the text has one head.
     """
 
     blocks: int
@@ -73,7 +73,7 @@ class InnerResidualBlock(nn.Module):
     ) -> Float[Array, "B H W C"]:
         y = x
         if text is not None:
-            y = TextGuidedAttention(self.heads, self.dtype, name="tga")(y, text, mask)
+            y = TextGuidedAttention(max(self.heads, 1), self.dtype, name="tga")(y, text, mask)
         for i in range(self.blocks):
             y = TransformerBlock(self.heads, self.expansion, self.lite, dtype=self.dtype, name=f"block_{i}")(y, mask)
         conv = SeparableConv3x3 if self.lite else Conv3x3
