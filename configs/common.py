@@ -49,8 +49,8 @@ REAL_FUSION = (pairs("msrs", VISIBLE_ANY_HOUR), pairs("roadscene"))
 def stage(objective: str, pool: str, steps: int, batch: int, crop: int, lr: float, **changes):
     """One stage of a recipe: an objective minimised for some steps over batches of one pool."""
     values = dict(
-        objective=objective, pool=pool, steps=steps, batch=batch, crop=crop, lr=lr, final_lr=1e-6, warmup=100,
-        weight_decay=1e-4, clip=1.0,
+        objective=objective, pool=pool, steps=steps, batch=batch, crop=crop, optimizer="adamw", lr=lr, final_lr=1e-6,
+        warmup=100, weight_decay=1e-4, clip=1.0,
     )  # fmt: skip
     return ml_collections.ConfigDict(values | changes)
 

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lure_jax.metrics.color import rgb_to_ycbcr
+from lure_jax.metrics.correlation import sum_of_correlations_of_differences
 from lure_jax.metrics.filters import gaussian_blur, sobel
+from lure_jax.metrics.qabf import qabf
 from lure_jax.metrics.ssim import ssim
+from lure_jax.metrics.vif import vif
 
 SCALES = (1.0, 2.0, 4.0, 8.0)  # standard deviations in pixels
 
@@ -39,27 +42,35 @@ class FusionWeights(NamedTuple):
     gradient: float = 10.0
     similarity: float = 1.0
     colour: float = 12.0
+    information: float = 0.5
+    edges: float = 2.0
+    differences: float = 0.2
 
 
 def fusion_losses(
     fused: Float[Array, "B H W 3"], visible: Float[Array, "B H W 3"], infrared: Float[Array, "B H W 1"]
 ) -> dict[str, Float[Array, ""]]:
-    """The terms of L_II against the clean sources, all >= 0, unweighted.
+    """The terms of L_II against the clean sources, unweighted.
 
     intensity |Y_f - M|_1, M the mean of max(Y_v, Y_i), as the method has it, and of the local contrast selection
     (ours: the maximum alone loses contrast where one image is bright and flat);
     gradient |S_d Y_f - max(S_d Y_v, S_d Y_i)|_1 summed over both directions d, S = |Sobel| / 4;
     similarity 2 - SSIM(Y_f, Y_v) - SSIM(Y_f, Y_i);
-    colour |Cb_f - Cb_v|_1 + |Cr_f - Cr_v|_1.
+    colour |Cb_f - Cb_v|_1 + |Cr_f - Cr_v|_1;
+    and ours: information 2 - VIF, edges 1 - Qabf and differences 2 - SCD, the field's metrics of each crop.
     """
     fused, visible, infrared = rgb_to_ycbcr(fused), rgb_to_ycbcr(visible), infrared[..., 0]
     y_f, y_v = fused[..., 0], visible[..., 0]
     slopes = [[jnp.abs(g) / 4 for g in sobel(y)] for y in (y_f, y_v, infrared)]
     gradient = sum(jnp.abs(f - jnp.maximum(v, i)).mean() for f, v, i in zip(*slopes, strict=True))
     target = (jnp.maximum(y_v, infrared) + jnp.clip(local_contrast_selection(y_v, infrared), 0, 1)) / 2
+    bytes_f, bytes_v, bytes_i = (255 * y for y in (y_f, y_v, infrared))
     return {
         "intensity": jnp.abs(y_f - target).mean(),
         "gradient": gradient,
         "similarity": 2 - ssim(y_f, y_v).mean() - ssim(y_f, infrared).mean(),
         "colour": 2 * jnp.abs(fused[..., 1:] - visible[..., 1:]).mean(),
+        "information": 2 - vif(bytes_f, bytes_i, bytes_v).mean(),
+        "edges": 1 - qabf(bytes_f, bytes_i, bytes_v).mean(),
+        "differences": 2 - sum_of_correlations_of_differences(bytes_f, bytes_i, bytes_v).mean(),
     }

@@ -24,7 +24,7 @@ class Stage:
         name: as in `config.recipe`.
         objective: what it minimises.
         steps: how many optimizer steps it takes.
-        config: batch (global), lr, final_lr, warmup (steps), weight_decay, clip.
+        config: batch (global), optimizer, lr, final_lr, warmup (steps), weight_decay, clip.
         make_data: makes the process's own data iterator at its beginning: `next` gives a dict of NumPy arrays
             (batch / processes, ...), `get_state` and `set_state` its position.
     """
@@ -99,7 +99,7 @@ def make_plans(stages: Sequence[Stage], params: Any, *, ema: float, mesh: Mesh) 
             lr=config.lr, final_lr=config.final_lr, warmup=config.warmup, steps=stage.steps
         )
         optimizer = steps.make_optimizer(
-            schedule, weight_decay=config.weight_decay, clip=config.clip, lr_factors=factors
+            schedule, name=config.optimizer, weight_decay=config.weight_decay, clip=config.clip, lr_factors=factors
         )
         aux = jax.eval_shape(stage.objective.begin, aux)
         abstract = _abstract_state(params, optimizer, factors, aux, mesh)

@@ -7,6 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int
 
@@ -92,29 +93,52 @@ def make_schedule(*, lr: float, final_lr: float, warmup: int, steps: int) -> opt
     return optax.schedules.warmup_cosine_decay_schedule(lr / (warmup + 1), lr, warmup, steps, final_lr)
 
 
+OPTIMIZERS = ("adamw", "muon")
+ADAM_SHARE = 0.15  # of Muon's learning rate, for what is not a matrix
+
+
 def make_optimizer(
-    schedule: optax.Schedule, *, weight_decay: float, clip: float, lr_factors: Mapping[str, float]
+    schedule: optax.Schedule, *, name: str, weight_decay: float, clip: float, lr_factors: Mapping[str, float]
 ) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter, 2019) after a clip of the global norm, with a factor a path prefix.
+    """AdamW or Muon after a clip of the global norm, with a factor a path prefix.
 
     Args:
         schedule: learning rate by stage-local step.
-        weight_decay: decoupled decay, on kernels alone (two axes or more).
+        name: "adamw" (Loshchilov and Hutter, 2019), or "muon" (Jordan, 2024): momentum of the kernels of 1x1s and
+            dense convolutions made orthogonal, Adam at 0.15 of the learning rate for all other parameters.
+        weight_decay: decoupled decay, on kernels alone (AdamW: two axes or more; Muon: what it makes orthogonal).
         clip: largest global norm of the gradient of the trainable parameters; 0 does not clip.
         lr_factors: as in `Objective`.
+
+    Raises:
+        ConfigError: there is no optimizer of that name.
     """
+    if name not in OPTIMIZERS:
+        raise ConfigError(f"config.stages.*.optimizer={name!r} is not known; choose one of {', '.join(OPTIMIZERS)}.")
 
     def scale_by_prefix(updates: Params, params: Params) -> Params:
         flat = flatten_dict(updates)
         return unflatten_dict({path: leaf * lr_factor("/".join(path), lr_factors) for path, leaf in flat.items()})
 
+    if name == "muon":
+        rule = optax.contrib.muon(
+            schedule,
+            weight_decay=weight_decay,
+            adam_learning_rate=lambda step: ADAM_SHARE * schedule(step),
+            muon_weight_dimension_numbers=_matrices,
+        )
+    else:
+        kernels = lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)  # noqa: E731
+        rule = optax.adamw(schedule, weight_decay=weight_decay, mask=kernels)
     return optax.chain(
-        optax.clip_by_global_norm(clip) if clip > 0 else optax.identity(),
-        optax.scale_by_adam(),
-        optax.add_decayed_weights(weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)),
-        optax.stateless(scale_by_prefix),
-        optax.scale_by_learning_rate(schedule),
+        optax.clip_by_global_norm(clip) if clip > 0 else optax.identity(), rule, optax.stateless(scale_by_prefix)
     )
+
+
+def _matrices(params: Params) -> Any:
+    """How Muon reads the kernels of 1x1s (in, out) and convolutions (height, width, in, out); None for all others."""
+    read = {2: optax.contrib.MuonDimensionNumbers(0, 1), 4: optax.contrib.MuonDimensionNumbers((0, 1, 2), 3)}
+    return jax.tree.map(lambda p: read.get(p.ndim), params)
 
 
 def make_step(

@@ -47,7 +47,7 @@ def reference(leaf, grad_scale, rates, factor, decay, ema):
 
 def run(count, first_step=100, clip=1.0):
     schedule = steps.make_schedule(lr=0.1, final_lr=0.01, warmup=2, steps=6)
-    optimizer = steps.make_optimizer(schedule, weight_decay=0.1, clip=clip, lr_factors=FACTORS)
+    optimizer = steps.make_optimizer(schedule, name="adamw", weight_decay=0.1, clip=clip, lr_factors=FACTORS)
     function = jax.jit(steps.make_step(Quadratic(), optimizer, schedule, ema=0.3, first_step=first_step))
     trainable, _ = steps.split(params(), FACTORS)
     state = TrainState(jnp.int32(first_step), params(), params(), optimizer.init(trainable), {})

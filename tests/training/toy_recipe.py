@@ -74,7 +74,7 @@ def make_data(seed, batch=BATCH):
 
 
 def stage_config(**changes):
-    values = dict(batch=BATCH, lr=1e-2, final_lr=1e-4, warmup=2, weight_decay=1e-2, clip=1.0)
+    values = dict(batch=BATCH, optimizer="adamw", lr=1e-2, final_lr=1e-4, warmup=2, weight_decay=1e-2, clip=1.0)
     return ml_collections.ConfigDict(values | changes)
 
 
