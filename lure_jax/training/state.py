@@ -136,10 +136,11 @@ def _abstract_state(params: Any, optimizer: Any, factors: Any, aux: Any, mesh: M
     moments = jax.eval_shape(optimizer.init, trainable)
     moment_shardings = optax.tree_utils.tree_map_params(
         optimizer,
-        lambda _, param: param.sharding,
+        lambda moment, param: moment if _is_masked(moment) else param.sharding,
         moments,
         trainable,
         transform_non_params=lambda _: whole,
+        is_leaf=_is_masked,
     )
     return TrainState(
         step=jax.ShapeDtypeStruct((), jnp.int32, sharding=whole),
@@ -148,6 +149,11 @@ def _abstract_state(params: Any, optimizer: Any, factors: Any, aux: Any, mesh: M
         optimizer=_with_shardings(moments, moment_shardings),
         aux=_with_shardings(aux, jax.tree.map(lambda _: whole, aux)),
     )
+
+
+def _is_masked(moment: Any) -> bool:
+    """Where an optimizer of several rules keeps nothing for a parameter of another rule."""
+    return isinstance(moment, optax.MaskedNode)
 
 
 def _with_shardings(tree: Any, shardings: Any) -> Any:
