@@ -177,7 +177,7 @@ def test_a_changed_recipe_is_refused_in_one_sentence(unstopped):
         toy.run(unstopped[0], stages=stages[:1])
     frozen = toy.Regression(lr_factors={"encoder/bias": 0.0})
     stages = [toy.Stage("decoder", frozen, 20, toy.stage_config(), lambda: toy.make_data(1))]
-    with pytest.raises(ConfigError, match=r"optimizer/1/mu/encoder/kernel is absent there and \(8, 16\) here"):
+    with pytest.raises(ConfigError, match=r"optimizer/1/0/mu/encoder/kernel is absent there and \(8, 16\) here"):
         toy.run(unstopped[0], stages=stages)
 
 

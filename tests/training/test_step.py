@@ -79,6 +79,27 @@ def test_step_is_clipped_adamw_with_factors_decay_on_kernels_and_a_warm_average(
         np.testing.assert_allclose(average, expected_average, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (3, 3, 2, 5)])
+def test_muon_makes_the_first_update_orthogonal(shape):
+    grad = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    tree = {"kernel": jnp.zeros(shape), "scale": jnp.zeros(3)}
+    optimizer = steps.make_optimizer(lambda _: 0.1, name="muon", weight_decay=0.0, clip=0.0, lr_factors={"scale": 0.5})
+    grads = {"kernel": jnp.asarray(grad), "scale": jnp.array([1.0, -1.0, 2.0])}
+    update, _ = jax.jit(optimizer.update)(grads, optimizer.init(tree), tree)
+    left, _, right = np.linalg.svd(grad.reshape(-1, shape[-1]), full_matrices=False)
+    rotated = left.T @ np.asarray(update["kernel"]).reshape(-1, shape[-1]) @ right.T  # diagonal, about -1
+    rotated /= 0.1 * max(1, shape[-1] / np.prod(shape[:-1])) ** 0.5
+    assert ((np.diag(rotated) > -1.3) & (np.diag(rotated) < -0.6)).all()
+    np.testing.assert_allclose(rotated - np.diag(np.diag(rotated)), 0, atol=0.01)
+    adam = 0.1 * steps.ADAM_SHARE * 0.5 * (1 + 0.9 / 1.9)  # Nesterov's first step looks one step ahead
+    np.testing.assert_allclose(update["scale"], [-adam, adam, -adam], rtol=1e-5)
+
+
+def test_an_unknown_optimizer_is_named():
+    with pytest.raises(ConfigError, match="optimizer='lion' is not known; choose one of adamw, muon"):
+        steps.make_optimizer(lambda _: 0.1, name="lion", weight_decay=0.0, clip=0.0, lr_factors={})
+
+
 def test_frozen_parameters_have_no_moments_no_gradient_and_do_not_move():
     state, history = run(3)
     start = params()

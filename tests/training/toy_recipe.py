@@ -81,7 +81,7 @@ def stage_config(**changes):
 def make_stages(steps=(10, 10), poison=-1, first=Regression()):  # noqa: B008
     second = Regression(name="decoder only", lr_factors={"encoder": 0.0}, poison=poison)
     return [
-        Stage("both", first, steps[0], stage_config(), lambda: make_data(1)),
+        Stage("both", first, steps[0], stage_config(optimizer="muon"), lambda: make_data(1)),
         Stage("decoder", second, steps[1], stage_config(), lambda: make_data(2)),
     ]
 
