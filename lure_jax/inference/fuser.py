@@ -25,8 +25,8 @@ class Fuser:
     in [0,1]. A uint16 infrared image is stretched between its 0.1 and 99.9 percentiles, any other is taken as it is.
 
     A prompt is "auto" (each image's conditions are found by the network), a sentence about both images ("dark and
-    noisy, the thermal has stripes"), or {"visible": ..., "infrared": ...}. A two-stream model ignores it. The first call for each image shape
-    compiles (seconds); prompts never do.
+    noisy, the thermal has stripes"), or {"visible": ..., "infrared": ...}. A two-stream model ignores it. The first
+    call for each image shape compiles (seconds); prompts never do.
 
     Args:
       released: as `weights.load` gives it.

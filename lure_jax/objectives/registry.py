@@ -34,7 +34,7 @@ def build(stage, model, heads=None) -> Objective:
     name = stage.objective
     if name in WITH_HEADS:
         if heads is None:
-            raise UserError(f"config.stages.*.objective={name!r} trains segmentation heads, but config.heads is absent.")
+            raise UserError(f"config.stages.*.objective={name!r} needs segmentation heads, but config.heads is absent.")
         return WITH_HEADS[name](model, heads, stage)
     if name not in OBJECTIVES:
         known = ", ".join([*OBJECTIVES, *WITH_HEADS])

@@ -185,7 +185,7 @@ def joint_stage(name: str, teacher, model, heads: Heads, stage) -> Objective:
 
     def begin(previous):
         if not isinstance(previous, LossAverage):
-            raise UserError(f"config.recipe: a stage of {name!r} must follow one of its first stage, whose L_f it needs.")
+            raise UserError(f"config.recipe: a stage of {name!r} must follow its first stage, whose L_f it needs.")
         return schedule.init(reference=previous.mean)
 
     def loss(params, batch, rng, step, aux):
