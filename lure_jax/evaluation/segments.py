@@ -23,11 +23,8 @@ Segments = Int[np.ndarray, "B h w"]
 Probabilities = Float[np.ndarray, "B h w K"]
 
 
-def build_monitor(model, heads) -> Callable:
-    """(params, samples, step) -> (scalars, pictures); warns loudly if the heads have collapsed.
-
-    `samples` are `evaluation.training.fusion_samples`; their clean images are fused.
-    """
+def build_predict(model, heads) -> Callable:
+    """(params, visible, infrared, visible_ids, infrared_ids) -> fused image, probabilities of H, those of G."""
 
     @jax.jit
     def predict(params, visible, infrared, visible_ids, infrared_ids):
@@ -37,6 +34,16 @@ def build_monitor(model, heads) -> Callable:
         fused = model.apply({"params": params}, method=run)
         logits = heads.apply({"params": params}, fused.features, fused.image)
         return fused.image, *(jax.nn.softmax(x) for x in logits)
+
+    return predict
+
+
+def build_monitor(model, heads) -> Callable:
+    """(params, samples, step) -> (scalars, pictures); warns loudly if the heads have collapsed.
+
+    `samples` are `evaluation.training.fusion_samples`; their clean images are fused.
+    """
+    predict = build_predict(model, heads)
 
     def monitor(params, samples, step):
         inputs = (samples[key] for key in ("visible", "infrared", "visible_clean", "infrared_clean"))

@@ -176,7 +176,7 @@ def joint_stage(name: str, teacher, model, heads: Heads, stage) -> Objective:
 
     Args:
       name, teacher, model, heads: as in `heads_stage`.
-      stage: the stage's config; `weights` is "dynamic" (`ssvif_weights`, the default) or "constant".
+      stage: the stage's config; `weights` is "dynamic" (`ssvif_weights`) or "constant".
 
     Returns:
       An objective over the fusion pool; its aux is the state of the weights.
@@ -208,7 +208,7 @@ def joint_stage(name: str, teacher, model, heads: Heads, stage) -> Objective:
 
 def make_schedule(stage):
     """The schedule that a stage's `weights` names."""
-    kind = stage.get("weights", "dynamic")
+    kind = stage.weights
     if kind == "dynamic":
         return ssvif_weights(gaussian_ramp(PEAK, round(RAMP * stage.steps)))
     if kind == "constant":

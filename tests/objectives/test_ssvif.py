@@ -64,7 +64,8 @@ def params(batch):
 
 @functools.cache
 def compiled(objective, changes):
-    built = registry.build(ConfigDict(dict(objective=objective, steps=STEPS) | dict(changes)), MODEL, HEADS)
+    stage = ConfigDict(dict(objective=objective, steps=STEPS, weights="dynamic") | dict(changes))
+    built = registry.build(stage, MODEL, HEADS)
 
     def loss(params, batch, aux):
         return built.loss(params, batch, jax.random.key(3), 0, aux)
@@ -111,7 +112,7 @@ def test_stage_one_is_the_sum_of_its_terms_and_heads_do_not_move_the_network(par
 
 def test_stage_two_scales_the_gradient_into_the_network_and_not_that_of_the_heads(params, batch):
     """Total = g(L_f) w_f / Lbar_f + a w_c g(L_c) in f; the heads get w_c g(L_c). Seen by changing the count."""
-    first = registry.build(ConfigDict(dict(objective="ssvif_joint", steps=STEPS)), MODEL, HEADS).begin(PREVIOUS)
+    first = compiled("ssvif_joint", ())[0].begin(PREVIOUS)
     counts = {count: first._replace(count=jnp.asarray(count)) for count in (0, 1, 9)}
     runs = {count: evaluate("ssvif_joint", params, batch, aux) for count, aux in counts.items()}
     alpha = {count: m["weight_gradient"] for count, (_, m, _, _) in runs.items()}
