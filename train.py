@@ -24,7 +24,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder or bucket for checkpoints
 flags.mark_flags_as_required(["config", "workdir"])
 
 
-def build_stages(config, model) -> list[Stage]:
+def build_stages(config, model, heads=None) -> list[Stage]:
     """The recipe's stages: each its objective and a way to make its data, seeded apart."""
     stages = []
     for index, name in enumerate(config.recipe):
@@ -35,30 +35,33 @@ def build_stages(config, model) -> list[Stage]:
         def make_data(stage=stage, seed=config.seed + 1000 * index):
             return pipeline.make_iterator(config, stage, seed=seed)
 
-        stages.append(Stage(name, objectives.build(stage, model), stage.steps, stage, make_data))
+        stages.append(Stage(name, objectives.build(stage, model, heads), stage.steps, stage, make_data))
     return stages
 
 
 def load_params(name_or_dir: str, abstract):
     """Parameters for `config.init_from`: a released model by name or folder, or the last checkpoint of a workdir."""
+    bare = models.without_heads(abstract)  # a finished model has no heads
     try:
-        return weights.load_params(name_or_dir, abstract)
+        return weights.load_params(name_or_dir, bare)
     except weights.WeightsError:
         if checkpoints.latest_step(name_or_dir) is None:
             raise
-        return checkpoints.load_average(name_or_dir, abstract)
+        with_heads = checkpoints.saved_prefixes(name_or_dir) == set(abstract)
+        return checkpoints.load_average(name_or_dir, abstract if with_heads else bare)
 
 
 def run(config, workdir: str) -> None:
     """Assembles data, model, stages and evaluator, trains, and writes the finished model to workdir/model."""
     sources.prepare(config)
     model = models.build(config.model)
-    stages = build_stages(config, model)
-    evaluate = build_evaluator(config, model)
-    init = functools.partial(models.initialise, model)
+    heads = models.build_heads(config, model)
+    stages = build_stages(config, model, heads)
+    evaluate = build_evaluator(config, model, heads)
+    init = functools.partial(models.initialise, model, heads=heads)
     state = train(config, workdir, stages=stages, init=init, evaluate=evaluate, load_params=load_params)
     if int(state.step) == sum(stage.steps for stage in stages):
-        weights.save(epath.Path(workdir) / "model", state.ema, config.model)
+        weights.save(epath.Path(workdir) / "model", models.without_heads(state.ema), config.model)
         print(f"the finished model is {workdir}/model: lure fuse --model {workdir} ...")
 
 

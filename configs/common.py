@@ -22,9 +22,11 @@ def real(dataset: str, modality: str, condition: str, weight: float = 1.0):
     ))  # fmt: skip
 
 
-def pairs(dataset: str, visible_conditions: tuple[str, ...] = VISIBLE, weight: float = 1.0):
-    """A row of the fusion pool: registered pairs, degraded on the fly."""
-    return ml_collections.ConfigDict(dict(dataset=dataset, visible_conditions=visible_conditions, weight=weight))
+def pairs(dataset: str, visible_conditions: tuple[str, ...] = VISIBLE, weight: float = 1.0, labels: bool = False):
+    """A row of the fusion pool: registered pairs, degraded on the fly; with `labels` for a supervised stage."""
+    return ml_collections.ConfigDict(dict(
+        dataset=dataset, visible_conditions=visible_conditions, weight=weight, labels=labels,
+    ))  # fmt: skip
 
 
 SYNTHETIC_RESTORATION = (
@@ -32,6 +34,7 @@ SYNTHETIC_RESTORATION = (
     clean("synthetic_scenes/default", "infrared", "infrared", INFRARED),
 )
 SYNTHETIC_FUSION = (pairs("synthetic_scenes/default"),)
+LABELLED_FUSION = (pairs("synthetic_scenes/default", labels=True),)
 REAL_RESTORATION = (
     real("lol", "visible", "low_light", weight=3.0),
     real("polyu", "visible", "noise", weight=2.0),
@@ -55,20 +58,41 @@ def stage(objective: str, pool: str, steps: int, batch: int, crop: int, lr: floa
     return ml_collections.ConfigDict(values | changes)
 
 
+def heads(preset: str) -> ml_collections.ConfigDict:
+    """SSVIF's segmentation heads, for `config.heads`; a recipe without the key has none."""
+    return ml_collections.ConfigDict(dict(preset=preset, clusters=27))
+
+
 def lure(preset: str, restoration, fusion) -> ml_collections.ConfigDict:
     """Everything but the stages of a LURE recipe."""
-    config = ml_collections.ConfigDict()
-    config.seed = 0
+    config = recipe(restoration, fusion)
     config.model = ml_collections.ConfigDict(
         dict(name="lure", preset=preset, text="table", dtype="float32", remat=False)
     )
+    config.recipe = ("space", "rule", "joint")
+    return config
+
+
+def ssvif(preset: str, fusion) -> ml_collections.ConfigDict:
+    """Everything but the stages of a recipe of the two-stream network; it learns from clean pairs."""
+    config = recipe((), fusion)
+    config.model = ml_collections.ConfigDict(dict(name="two_stream", preset=preset, dtype="float32"))
+    config.heads = heads(preset)
+    config.data.degraded_share = 0.0
+    config.recipe = ("heads", "joint")
+    return config
+
+
+def recipe(restoration, fusion) -> ml_collections.ConfigDict:
+    """What the recipes of all models share."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0
     config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1, model=1))
     config.distributed = False
     config.data = ml_collections.ConfigDict(dict(
         data_dir="data", source="", workers=0, cache_mb=2000.0, restoration=restoration, fusion=fusion,
         infrared_share=0.33, two_conditions=0.3, wrong_prompt=0.1, degraded_share=0.5,
     ))  # fmt: skip
-    config.recipe = ("space", "rule", "joint")
     config.stages = ml_collections.ConfigDict()
     config.ema = 0.999
     config.log_every = 50

@@ -17,7 +17,7 @@ from lure_jax.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "common"))
-LIGHT = {"quickstart", "lure_tiny"}
+LIGHT = {"quickstart", "lure_tiny", "ssvif_tiny"}
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,17 @@ def shrunk(recipe: str, data_dir: str):
     config.data.restoration = (
         common.clean(debug, "visible", "visible", ("noise",)), common.clean(debug, "infrared", "infrared", ("stripe",))
     )  # fmt: skip
-    config.data.fusion = (common.pairs(debug),)
+    if recipe.startswith("ssvif"):
+        config.data.restoration = ()
+    config.data.fusion = (common.pairs(debug, labels=config.data.fusion[0].labels),)
     for name in config.recipe:
         config.stages[name].update(dict(steps=1, batch=2, crop=32, warmup=0))
     return config
 
 
 def test_all_are_here():
-    assert {"quickstart", "lure_tiny", "lure_small", "lure_base", "lure_large"} <= set(RECIPES)
+    lure = {"quickstart", "lure_tiny", "lure_small", "lure_base", "lure_large"}
+    assert lure | {"ssvif_tiny", "ssvif_base", "ssvif_supervised", "lure_ssvif"} <= set(RECIPES)
 
 
 @pytest.mark.slow
@@ -59,15 +62,18 @@ def test_a_large_recipe_builds_all_stages_and_runs_a_step(recipe, data_dir, tmp_
     config = shrunk(recipe, data_dir)
     sources.prepare(config)
     model = models.build(config.model)
-    stages = train.build_stages(config, model)
-    init = lambda key: models.initialise(model, key)  # noqa: E731
+    heads = models.build_heads(config, model)
+    stages = train.build_stages(config, model, heads)
+    init = lambda key: models.initialise(model, key, heads)  # noqa: E731
     params = nn.unbox(jax.eval_shape(init, jax.random.key(0)))
+    aux = None
     for stage in stages:
         batch = next(stage.make_data())
-        objective = objectives.build(stage.config, model)
-        shape, (metrics, _) = jax.eval_shape(
-            lambda p, b, o=objective: o.loss(p, b, jax.random.key(0), 0, o.begin(None)), params, batch
+        objective = objectives.build(stage.config, model, heads)
+        aux = jax.eval_shape(objective.begin, aux)
+        shape, (metrics, after) = jax.eval_shape(
+            lambda p, b, a, o=objective: o.loss(p, b, jax.random.key(0), 0, a), params, batch, aux
         )
-        assert shape.shape == () and metrics
+        assert shape.shape == () and metrics and jax.tree.structure(after) == jax.tree.structure(aux)
     state = loop.train(config, tmp_path / "run", stages=stages[:1], init=init)
     assert int(state.step) == 1 and all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))

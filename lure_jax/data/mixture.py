@@ -122,7 +122,7 @@ class Crops(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def _channels(key: str) -> int:
-    return 1 if key == "infrared" else 3
+    return 1 if key in ("infrared", "labels") else 3
 
 
 def _count(config, name: str) -> int:
@@ -133,7 +133,7 @@ def _wanted(config) -> dict[str, set[str]]:
     """Data set -> the images that the recipe reads of it, rendered sets apart."""
     used = {config.stages[name].pool for name in config.recipe}
     reads = [(row.dataset, pipeline.restoration_keys(row)) for row in config.data.restoration if "restoration" in used]
-    reads += [(row.dataset, pipeline.FUSION_KEYS) for row in config.data.fusion if "fusion" in used]
+    reads += [(row.dataset, pipeline.fusion_keys(row)) for row in config.data.fusion if "fusion" in used]
     wanted = {}
     for name, keys in reads:
         if not name.startswith(SYNTHETIC):

@@ -19,7 +19,6 @@ from lure_jax.text.prompts import draw_prompts
 
 WINDOW = 1024  # samples that are shuffled among themselves
 SLOTS = 2  # prompts an image can carry in training
-FUSION_KEYS = ("visible", "infrared")  # the images that a row of the fusion pool reads
 
 
 def make_iterator(config, stage, *, seed: int) -> grain.DatasetIterator:
@@ -83,6 +82,11 @@ def restoration_keys(row) -> tuple[str, ...]:
     return ("degraded", "reference") if row.real else (row.image,)
 
 
+def fusion_keys(row) -> tuple[str, ...]:
+    """The images that a row of the fusion pool reads; labels if it says `labels=True`."""
+    return (*MODALITIES, "labels") if row.get("labels", False) else MODALITIES
+
+
 def restoration_pool(data, crop: int, seed: int) -> list[tuple[grain.MapDataset, float]]:
     """One endless data set for each condition and row that offers it, with its weight."""
     pool, strengths = [], changed(STRENGTHS, data.get("strengths", {}))
@@ -101,7 +105,7 @@ def fusion_pool(data, crop: int, seed: int) -> list[tuple[grain.MapDataset, floa
     pool, strengths = [], changed(STRENGTHS, data.get("strengths", {}))
     for row, _, weight in fusion_parts(data):
         sample = FusionSample(tuple(row.visible_conditions), crop, data.two_conditions, data.degraded_share, strengths)
-        dataset = _endless(data, row.dataset, FUSION_KEYS, seed + 1000 * len(pool)).random_map(sample)
+        dataset = _endless(data, row.dataset, fusion_keys(row), seed + 1000 * len(pool)).random_map(sample)
         pool.append((dataset, weight))
     return pool
 
@@ -172,11 +176,11 @@ class FusionSample(grain.transforms.RandomMap):
 
     def random_map(self, element: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """uint8 arrays in; float32 images of crop x crop out (keys: the fusion pool)."""
-        images = crop_and_turn([element["visible"], element["infrared"]], self.crop, rng)
+        images = crop_and_turn(list(element.values()), self.crop, rng)
         degraded = rng.random() < self.degraded_share
         which = rng.integers(1, 4) if degraded else 0  # bit 0: the visible image, bit 1: the infrared one
         sample = {}
-        for bit, (modality, reference) in enumerate(zip(MODALITIES, images, strict=True)):
+        for bit, (modality, reference) in enumerate(zip(MODALITIES, images[:2], strict=True)):
             offered = tuple(name for m, name in DEGRADATIONS if m == modality)
             offered = tuple(n for n in offered if modality == "infrared" or n in self.visible_conditions)
             ids = []
@@ -187,6 +191,8 @@ class FusionSample(grain.transforms.RandomMap):
             sample[f"{modality}_reference"] = reference
             sample[f"{modality}_conditions"] = multi_hot(ids)
             sample[f"{modality}_prompt_ids"] = draw_prompts(rng, ids or [clean_id(modality)], SLOTS)
+        if "labels" in element:
+            sample["labels"] = np.round(255 * images[2][..., 0]).astype(np.int32)
         return sample
 
 

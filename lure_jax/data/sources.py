@@ -76,6 +76,9 @@ class Decoded:
         if index in self._cache:
             return self._cache[index]
         record = self._source[index]
+        for key in self._keys:
+            if key not in record:
+                raise catalog.DataError(f"Data set {self._name!r} has no {key!r}: it has {', '.join(sorted(record))}.")
         element = {key: record[key] for key in self._keys}
         size = sum(value.nbytes for value in element.values())
         if size <= self._left:

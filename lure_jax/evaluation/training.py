@@ -10,25 +10,30 @@ from lure_jax.data.catalog import DataError
 from lure_jax.data.degradations import degrade
 from lure_jax.data.pipeline import SLOTS, crop_and_turn, three_channels
 from lure_jax.data.sources import Decoded
+from lure_jax.evaluation import segments
 from lure_jax.metrics.color import luma
 from lure_jax.metrics.fusion import evaluate_fused
+from lure_jax.objectives.registry import WITH_HEADS
 from lure_jax.text.conditions import MODALITIES, clean_id, condition_id, multi_hot
 from lure_jax.text.prompts import prompt_ids
 
 CROP = 128
+SIZE = (224, 288)
 IMAGES_PER_ROW = 3
 PAIRS = 8
 SHOWN = 4
 
 
-def build_evaluator(config, model) -> Callable:
+def build_evaluator(config, model, heads=None) -> Callable:
     """(params, step, stage) -> (scalars, pictures) on the validation split of the config's pools.
 
     Scalars: PSNR in dB of the degraded input and of the restored image a condition ("psnr/visible/noise"), of
     D(E(x)) on clean images, the mean of the restored ones ("psnr/restored"), and, from the second stage on, the
-    fusion metrics of clean pairs. Picture "fused": a contact sheet of pairs.
+    fusion metrics of clean pairs. Picture "fused": a contact sheet of pairs. With segmentation heads, in the stages
+    that train them, also what `segments.build_monitor` gives.
     """
     restoration, fusion = restoration_samples(config), fusion_samples(config)
+    monitor = segments.build_monitor(model, heads) if heads else None
 
     @jax.jit
     def restore(params, images, prompts):
@@ -43,7 +48,6 @@ def build_evaluator(config, model) -> Callable:
         return model.apply({"params": params}, visible, infrared, *tokens).image
 
     def evaluate(params, step, stage):
-        del step
         scalars = {}
         if restoration is not None:
             scalars |= restoration_scores(restoration, restore, params)
@@ -56,6 +60,9 @@ def build_evaluator(config, model) -> Callable:
             )
             scalars |= {f"fusion/{name}": float(value.mean()) for name, value in scores.items()}
             pictures["fused"] = contact_sheet(fusion, np.asarray(clean), np.asarray(bad))
+            if monitor and config.stages[stage].objective in WITH_HEADS:
+                watched, shown = monitor(params, fusion, step)
+                scalars, pictures = scalars | watched, pictures | shown
         return scalars, pictures
 
     return evaluate
@@ -102,18 +109,20 @@ def restoration_scores(samples: dict[str, np.ndarray], restore: Callable, params
 
 
 def fusion_samples(config) -> dict[str, np.ndarray] | None:
-    """The first validation pairs of every set, cropped to one size, and the same pairs degraded."""
+    """A few validation pairs of every set, cropped to one size, and the same pairs degraded; labels, 255 for none."""
     samples = []
-    sources = [(row, open_validation(config, row.dataset, ("visible", "infrared"))) for row in config.data.fusion]
+    sources = [(row, open_pairs(config, row.dataset)) for row in config.data.fusion]
     sources = [(row, source) for row, source in sources if source]
     for row, source in sources:
         for index in range(min(PAIRS // len(sources), len(source))):
             element = source[index * len(source) // PAIRS]
             rng = np.random.default_rng([config.seed, index])
-            sample = {}
+            unlabelled = np.full((*element["visible"].shape[:2], 1), segments.UNKNOWN, np.uint8)
+            labels = centre_crop(element.get("labels", unlabelled), *SIZE)[..., 0]
+            sample = {"labels": np.round(255 * labels).astype(np.int32)}
             for modality, condition in zip(MODALITIES, (row.visible_conditions[index % len(row.visible_conditions)],
                                                         ("noise", "stripe")[index % 2]), strict=True):  # fmt: skip
-                image = centre_crop(element[modality], 224, 288)
+                image = centre_crop(element[modality], *SIZE)
                 ids = [condition_id(modality, condition)]
                 sample[modality] = image
                 sample[f"{modality}_bad"] = degrade(image, ids, rng)
@@ -123,10 +132,18 @@ def fusion_samples(config) -> dict[str, np.ndarray] | None:
     return {key: np.stack([s[key] for s in samples]) for key in samples[0]} if samples else None
 
 
+def open_pairs(config, name: str) -> Decoded | None:
+    """The validation pairs of a data set, with labels where it has them."""
+    labelled = open_validation(config, name, (*MODALITIES, "labels"))
+    return labelled or open_validation(config, name, MODALITIES)
+
+
 def open_validation(config, name: str, keys: tuple[str, ...]) -> Decoded | None:
-    """The validation split of a data set, or None where it has none."""
+    """The validation split of a data set, or None where it has none, or not with these keys."""
     try:
-        return Decoded(name, config.data.data_dir, "val", keys, cache_mb=0)
+        source = Decoded(name, config.data.data_dir, "val", keys, cache_mb=0)
+        source[0]
+        return source
     except DataError:
         return None
 

@@ -12,7 +12,7 @@ import tqdm
 from lure_jax.inference import images
 from lure_jax.inference.buckets import Size
 from lure_jax.inference.fuser import Fuser
-from lure_jax.inference.prompt import Prompt, read_prompt
+from lure_jax.inference.prompt import Prompt
 
 
 class JobError(ValueError):
@@ -58,7 +58,7 @@ def fuse_files(
       What was written and what failed.
 
     Raises:
-      JobError, WeightsError: before any work.
+      ValueError: before any work (JobError, WeightsError and the like).
     """
     jobs = plan_jobs({"visible": visible, "infrared": infrared}, output, overwrite=overwrite)
 
@@ -67,7 +67,7 @@ def fuse_files(
         _check_sizes(job, pair)
         return fuser.fuse(pair["visible"], pair["infrared"], read)
 
-    return _run(jobs, fuse, model, prompt, tell)
+    return _run(jobs, fuse, Fuser.load(model, sizes=_sizes(jobs)), prompt, tell)
 
 
 def restore_files(
@@ -86,7 +86,9 @@ def restore_files(
     def restore(fuser: Fuser, read: Prompt, job: Job) -> np.ndarray:
         return fuser.restore(images.read(job.inputs[modality], modality), modality, read)
 
-    return _run(jobs, restore, model, {modality: prompt}, tell)
+    fuser = Fuser.load(model, sizes=_sizes(jobs))
+    fuser.check_restores()
+    return _run(jobs, restore, fuser, {modality: prompt}, tell)
 
 
 def plan_jobs(sources: Mapping[str, os.PathLike], output: os.PathLike, *, overwrite: bool) -> list[Job]:
@@ -165,14 +167,13 @@ def _images_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 def _run(
     jobs: Sequence[Job],
     make: Callable[[Fuser, Prompt, Job], np.ndarray],
-    model: str,
+    fuser: Fuser,
     prompt: str | Mapping[str, str],
     tell: Callable[[str], None],
 ) -> Report:
-    read = read_prompt(prompt)
+    read = fuser.read_prompt(prompt)
     for warning in read.warnings:
         tell(warning)
-    fuser = Fuser.load(model, sizes=_sizes(jobs))
     failures = []
     # Without a terminal, or for a single file, there is nothing to watch.
     for job in tqdm.tqdm(jobs, unit="image", disable=True if len(jobs) == 1 else None):

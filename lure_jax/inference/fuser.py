@@ -11,21 +11,22 @@ from etils import epath
 from jaxtyping import Array, Float, Int
 
 from lure_jax.inference import arrays, buckets
-from lure_jax.inference.prompt import Prompt, answer_auto, conditions_of, read_prompt
+from lure_jax.inference.prompt import Prompt, answer_auto, conditions_of, is_auto, read_prompt
 from lure_jax.inference.weights import Released, load
 from lure_jax.models.lure import Lure
+from lure_jax.models.registry import FusionModel
 from lure_jax.text.conditions import CONDITIONS, MODALITIES
 
 
 class Fuser:
-    """Fuses and restores with one released model.
+    """Fuses and, with a LURE model, restores: one released model.
 
     Images are numpy arrays, (H,W), (H,W,1), (H,W,3) or a batch (B,H,W,C) of any size from 1x1; uint8, uint16 or floats
     in [0,1]. A uint16 infrared image is stretched between its 0.1 and 99.9 percentiles, any other is taken as it is.
 
     A prompt is "auto" (each image's conditions are found by the network), a sentence about both images ("dark and
-    noisy, the thermal has stripes"), or {"visible": ..., "infrared": ...}. The first call for each image shape
-    compiles (seconds); prompts never do.
+    noisy, the thermal has stripes"), or {"visible": ..., "infrared": ...}. A two-stream model ignores it. The first
+    call for each image shape compiles (seconds); prompts never do.
 
     Args:
       released: as `weights.load` gives it.
@@ -39,6 +40,7 @@ class Fuser:
     def __init__(self, released: Released, sizes: Iterable[buckets.Size] = ()):
         self.config = released.config
         self._model = released.model
+        self._restores = isinstance(released.model, Lure)
         self._params = jax.device_put(released.params)
         self._thresholds = jnp.asarray(released.thresholds)
         self._multiple = released.model.sizes.multiple
@@ -69,7 +71,7 @@ class Fuser:
         Raises:
           ValueError: images that do not belong together, or of an unusable type, shape or range.
         """
-        prompt = _read(prompt)
+        prompt = self._read(prompt)
         unit_v, form = arrays.to_unit(visible, "visible")
         unit_i, _ = arrays.to_unit(infrared, "infrared")
         if unit_v.shape[:3] != unit_i.shape[:3]:
@@ -97,10 +99,11 @@ class Fuser:
           picture, no longer a measurement.
 
         Raises:
-          ValueError: an unknown modality, or an image of an unusable type, shape or range.
+          ValueError: an unknown modality, an image of an unusable type, shape or range, or a model that fuses alone.
         """
         _check(modality)
-        prompt = _read({modality: prompt} if isinstance(prompt, str) else prompt)
+        self.check_restores()
+        prompt = self._read({modality: prompt} if isinstance(prompt, str) else prompt)
         unit, form = arrays.to_unit(image, modality)
         (padded,), mask = self._pad(unit)
         ids = _repeat(getattr(prompt, modality), len(unit))
@@ -118,9 +121,10 @@ class Fuser:
           Condition name ("low_light") -> probability, an array (B,) of them for a batch.
 
         Raises:
-          ValueError: an unknown modality, or an image of an unusable type, shape or range.
+          ValueError: an unknown modality, an image of an unusable type, shape or range, or a model that fuses alone.
         """
         _check(modality)
+        self.check_restores()
         unit, form = arrays.to_unit(image, modality)
         (padded,), mask = self._pad(unit)
         probability = np.asarray(_detect(self._model, self._params, padded, mask))
@@ -129,6 +133,30 @@ class Fuser:
             CONDITIONS[c].name: probability[:, c] if batched else float(probability[0, c])
             for c in conditions_of(modality)
         }
+
+    def read_prompt(self, prompt: str | Mapping[str, str]) -> Prompt:
+        """What a user wrote, as this model reads it, with the warnings to show; a model without text reads nothing."""
+        read = read_prompt(prompt)
+        if self._restores or is_auto(read):
+            return read
+        ignored = f"A {self.config['name']} model reads no text: the prompt {prompt!r} is ignored."
+        return read_prompt("auto")._replace(warnings=(ignored,))
+
+    def check_restores(self) -> None:
+        """Raises ValueError, one sentence, for a model that fuses alone."""
+        if not self._restores:
+            raise ValueError(
+                f"A {self.config['name']} model fuses alone: it neither restores nor detects; take a lure model, "
+                "such as lure_tiny."
+            )
+
+    def _read(self, prompt: str | Mapping[str, str] | Prompt) -> Prompt:
+        if isinstance(prompt, Prompt):
+            return prompt
+        read = self.read_prompt(prompt)
+        for sentence in read.warnings:
+            warnings.warn(sentence, stacklevel=3)
+        return read
 
     def _pad(self, *images: Float[np.ndarray, "B H W C"]):
         batch, *size, _ = images[0].shape
@@ -140,15 +168,6 @@ class Fuser:
 def _check(modality: str) -> None:
     if modality not in MODALITIES:
         raise ValueError(f"The modality is {modality!r}; it must be {' or '.join(MODALITIES)}.")
-
-
-def _read(prompt: str | Mapping[str, str] | Prompt) -> Prompt:
-    if isinstance(prompt, Prompt):
-        return prompt
-    read = read_prompt(prompt)
-    for sentence in read.warnings:
-        warnings.warn(sentence, stacklevel=3)
-    return read
 
 
 def _repeat(ids: Int[np.ndarray, "P"], batch: int) -> Int[np.ndarray, "B P"]:
@@ -167,7 +186,10 @@ def _encode(model: Lure, image, ids, thresholds, mask, modality):
 
 # One compilation for each model and image shape, shared by all Fusers; prompts and thresholds are arguments.
 @functools.partial(jax.jit, static_argnums=0)
-def _fuse(model: Lure, params, visible, infrared, visible_ids, infrared_ids, thresholds, mask):
+def _fuse(model: FusionModel, params, visible, infrared, visible_ids, infrared_ids, thresholds, mask):
+    if not isinstance(model, Lure):
+        return model.apply({"params": params}, visible, infrared, pixel_mask=mask).image
+
     def run(model):
         latent_v = _encode(model, visible, visible_ids, thresholds, mask, "visible")
         latent_i = _encode(model, infrared, infrared_ids, thresholds, mask, "infrared")

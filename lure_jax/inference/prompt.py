@@ -100,5 +100,10 @@ def conditions_of(modality: str) -> tuple[int, ...]:
     return tuple(c for c, condition in enumerate(CONDITIONS) if condition.modality == modality and c != clean)
 
 
+def is_auto(prompt: Prompt) -> bool:
+    """Whether nothing is asked for of either image."""
+    return bool((prompt.visible == AUTO).all() and (prompt.infrared == AUTO).all())
+
+
 def _is_auto(sentence: str) -> bool:
     return sentence.strip().lower() == "auto"

@@ -15,7 +15,6 @@ from orbax.checkpoint import v1 as ocp
 
 from lure_jax.errors import UserError
 from lure_jax.models import registry
-from lure_jax.models.lure import Lure
 from lure_jax.paths import absolute
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.source import SOURCES
@@ -25,7 +24,6 @@ CONFIG = "config.json"
 PARAMS = "params"
 DEFAULT_THRESHOLD = 0.5
 SHIPPED = epath.resource_path("lure_jax") / "weights"
-_MODEL_KEYS = ("name", "preset", "text", "dtype", "remat")
 _CONDITION_NAMES = tuple("/".join(condition) for condition in CONDITIONS)
 
 
@@ -37,13 +35,13 @@ class Released(NamedTuple):
     """A model ready for use.
 
     Attributes:
-      model: the unbound Flax module.
+      model: the unbound Flax module, a LURE model or one that fuses alone.
       params: its parameters, plain nested dicts of float32 numpy arrays.
       config: the model config it was built from.
       thresholds: (13,), the probability of the condition head above which `auto` takes a condition for present.
     """
 
-    model: Lure
+    model: registry.FusionModel
     params: Any
     config: dict[str, Any]
     thresholds: Float[np.ndarray, "13"]
@@ -59,17 +57,19 @@ def save(
     Args:
       folder: local or bucket path.
       params: of the model, boxed or not, of any float type; stored as float32.
-      model_config: `name`, `preset`, `text`, `dtype` and `remat`, as `models.registry.build` takes them.
-      thresholds: "visible/low_light" -> probability; 0.5 for what is left out.
+      model_config: as `models.registry.build` takes it.
+      thresholds: "visible/low_light" -> probability; 0.5 for what is left out. Of LURE models, which alone have a
+        condition head.
 
     Raises:
       WeightsError: a threshold of an unknown condition or outside [0, 1].
     """
     folder = absolute(folder)
     chosen = zip(_CONDITION_NAMES, _thresholds(thresholds or {}, "thresholds").tolist(), strict=True)
+    chosen = chosen if model_config["name"] == "lure" else ()
     config = {
         "format": FORMAT,
-        "model": {key: model_config[key] for key in _MODEL_KEYS},
+        "model": {key: model_config[key] for key in registry.KEYS[model_config["name"]]},
         "thresholds": {name: round(value, 6) for name, value in chosen if not name.endswith("/clean")},
         "written_with": {"jax": jax.__version__, "flax": flax.__version__},
     }
@@ -166,10 +166,10 @@ def _read_config(folder: epath.Path) -> dict[str, Any]:
         raise WeightsError(f"{path} is not the description of a model ({error!r}).") from error
     if version != FORMAT:
         raise WeightsError(f"{path} has format {version!r}, and this version of lure-jax reads format {FORMAT}.")
-    missing = [key for key in _MODEL_KEYS if key not in model]
+    missing = [key for key in registry.KEYS.get(model.get("name"), ("name",)) if key not in model]
     if missing:
         raise WeightsError(f"{path} lacks model.{missing[0]}.")
-    if model["text"] not in SOURCES:
+    if model["name"] == "lure" and model["text"] not in SOURCES:
         known = ", ".join(sorted(SOURCES))
         raise WeightsError(
             f"{path} asks for the text source {model['text']!r}, which this version of lure-jax does not have "

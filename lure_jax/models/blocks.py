@@ -279,3 +279,18 @@ class TransformerBlock(nn.Module):
         normed = LayerNorm(self.dtype, name="feed_forward_norm")(x)
         x = x + GatedFeedForward(self.expansion, self.lite, self.scale, self.dtype, name="feed_forward")(normed, mask)
         return nn.with_logical_constraint(x, ("batch", "height", "width", "channels"))
+
+
+class ResidualBlock(nn.Module):
+    """x + Conv(gelu(Conv(LN x))); the branch starts at `BRANCH_SCALE`. Lite: separable convolutions."""
+
+    lite: bool = False
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"], mask: Mask = None) -> Float[Array, "B H W C"]:
+        conv, channels = SeparableConv3x3 if self.lite else Conv3x3, x.shape[-1]
+        y = LayerNorm(self.dtype, name="norm")(x)
+        y = nn.gelu(conv(channels, dtype=self.dtype, name="first")(y, mask))
+        x = x + conv(channels, init=scaled_init(BRANCH_SCALE), dtype=self.dtype, name="second")(y, mask)
+        return nn.with_logical_constraint(x, ("batch", "height", "width", "channels"))

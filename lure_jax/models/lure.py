@@ -69,6 +69,16 @@ class Sizes(NamedTuple):
         """Image sides are padded to multiples of this many pixels."""
         return self.stem * 2 ** (len(self.widths) - 1)
 
+    @property
+    def feature_widths(self) -> tuple[int, ...]:
+        """Channels of the feature pyramid, finest map first."""
+        return self.widths[1:]
+
+    @property
+    def feature_stride(self) -> int:
+        """Pixels of the image a pixel of the finest feature map; each further map has twice as many."""
+        return 2 * self.stem
+
     def heads_at(self, level: int) -> int:
         """Heads of a level's channel attention; the lite form has none at the stem's resolution."""
         return 0 if self.lite and level == 0 else self.heads[level]

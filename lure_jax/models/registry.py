@@ -4,16 +4,24 @@ import jax
 import jax.numpy as jnp
 
 from lure_jax.errors import UserError
-from lure_jax.models.lure import PRESETS, Lure
+from lure_jax.models import lure, segmentation, two_stream
+from lure_jax.models.lure import Lure
+from lure_jax.models.segmentation import Heads
+from lure_jax.models.two_stream import TwoStream
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+PRESETS = {"lure": lure.PRESETS, "two_stream": two_stream.PRESETS}
+KEYS = {"lure": ("name", "preset", "text", "dtype", "remat"), "two_stream": ("name", "preset", "dtype")}
+
+FusionModel = Lure | TwoStream
 
 
-def build(config) -> Lure:
+def build(config) -> FusionModel:
     """The unbound module a config's `model` describes.
 
     Args:
-      config: with `name` ("lure"), `preset`, `text`, `dtype` ("float32" or "bfloat16") and `remat`.
+      config: with `name` ("lure" or "two_stream"), `preset`, `dtype` ("float32" or "bfloat16"), and of a LURE model
+        `text` and `remat`.
 
     Returns:
       The Flax module.
@@ -21,14 +29,55 @@ def build(config) -> Lure:
     Raises:
       UserError: if a value is unknown; the message names the key and the known values.
     """
-    for key, known in (("name", ("lure",)), ("preset", PRESETS), ("dtype", DTYPES)):
-        if config[key] not in known:
-            raise UserError(f"config.model.{key}={config[key]!r} is not known; choose one of {', '.join(known)}.")
-    return Lure(PRESETS[config.preset], config.text, DTYPES[config.dtype], config.remat)
+    _check("config.model", config, "name", PRESETS)
+    _check("config.model", config, "preset", PRESETS[config.name])
+    _check("config.model", config, "dtype", DTYPES)
+    sizes, dtype = PRESETS[config.name][config.preset], DTYPES[config.dtype]
+    if config.name == "two_stream":
+        return TwoStream(sizes, dtype)
+    return Lure(sizes, config.text, dtype, config.remat)
 
 
-def initialise(model: Lure, rng: jax.Array):
-    """Parameters with their logical axis names (boxed), of a model that has seen one small pair."""
+def build_heads(config, model: FusionModel) -> Heads | None:
+    """The segmentation heads that a recipe trains beside its model.
+
+    Args:
+      config: the run's; its `heads` have `preset` and `clusters`.
+      model: whose features and image they read.
+
+    Returns:
+      The Flax module, None for a recipe without `heads`.
+
+    Raises:
+      UserError: if a value is unknown.
+    """
+    if "heads" not in config:
+        return None
+    _check("config.heads", config.heads, "preset", segmentation.PRESETS)
+    if config.heads.clusters < 2:
+        raise UserError(f"config.heads.clusters={config.heads.clusters}, but two is the least.")
+    sizes = model.sizes
+    return Heads(
+        sizes.feature_widths, sizes.feature_stride, segmentation.PRESETS[config.heads.preset], config.heads.clusters,
+        model.dtype,
+    )  # fmt: skip
+
+
+def initialise(model: FusionModel, rng: jax.Array, heads: Heads | None = None):
+    """Parameters with their logical axis names (boxed), of a model that has seen one small pair, and of its heads."""
     side = model.sizes.multiple
     visible, infrared, ids = jnp.zeros((1, side, side, 3)), jnp.zeros((1, side, side, 1)), jnp.zeros((1, 2), int)
-    return model.init(rng, visible, infrared, ids, ids, method="initialise")["params"]
+    params = model.init(rng, visible, infrared, ids, ids, method="initialise")["params"]
+    if heads is None:
+        return params
+    return params | heads.init(jax.random.fold_in(rng, 1), method="initialise")["params"]
+
+
+def without_heads(params):
+    """The tree without the heads' parameters, what a finished model keeps."""
+    return {prefix: tree for prefix, tree in params.items() if prefix not in segmentation.PREFIXES}
+
+
+def _check(path: str, config, key: str, known) -> None:
+    if config[key] not in known:
+        raise UserError(f"{path}.{key}={config[key]!r} is not known; choose one of {', '.join(known)}.")

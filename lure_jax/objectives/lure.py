@@ -3,11 +3,14 @@
 After LURE (arXiv 2503.07033); reconstruction.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jax.lax import stop_gradient
+from jaxtyping import Array
 
 from lure_jax.metrics.color import luma
-from lure_jax.models.lure import Lure
+from lure_jax.models.lure import FusionOutput, Lure, mix_features
 from lure_jax.objectives.fusion import FusionWeights, fusion_losses
 from lure_jax.objectives.objective import Objective
 from lure_jax.objectives.unified import (
@@ -19,7 +22,7 @@ from lure_jax.objectives.unified import (
     ramp,
     split_halves,
 )
-from lure_jax.text.conditions import clean_id
+from lure_jax.text.conditions import MODALITIES, clean_id
 from lure_jax.text.prompts import prompt_ids
 
 CONDITION = 0.2  # method: 0.05, with which the head learned nothing in our runs
@@ -74,6 +77,43 @@ def space(model: Lure, stage) -> Objective:
     return Objective("lure_space", loss, {"fuser": 0.0})
 
 
+class Fused(NamedTuple):
+    """A fused batch: the image (not clipped) with its features, and the fused latent (B,h,w,Z)."""
+
+    output: FusionOutput
+    latent: Array
+
+
+def fuse_batch(model: Lure, params, batch, suffix: str = "") -> Fused:
+    """Fuses a batch of the fusion pool under its own prompts; suffix "_reference": its clean images."""
+
+    def apply(method, *args):
+        return model.apply({"params": params}, *args, method=method)
+
+    size, latents = batch["visible"].shape[:3], []
+    for modality in MODALITIES:
+        clean = jnp.tile(jnp.asarray(prompt_ids([clean_id(modality)], 2)), (size[0], 1))
+        prompts = clean if suffix else batch[f"{modality}_prompt_ids"]
+        latents.append(apply("encode", batch[modality + suffix], apply("tokens", prompts)))
+    z, w = apply("fuse", *latents)
+    image = apply("decode", z)[:, : size[1], : size[2]]
+    return Fused(FusionOutput(image, mix_features(*latents, w)), z)
+
+
+def judge_batch(model: Lure, stage, params, batch) -> tuple[FusionOutput, Array, dict[str, Array]]:
+    """What `fuse_batch` gives, L_II against the clean images, and its terms.
+
+    `stage.loss` may hold weights of `FusionWeights`.
+    """
+    weights = FusionWeights(**stage.get("loss", {}))
+    output, bad = fuse_batch(model, params, batch)
+    good = fuse_batch(model, params, batch, "_reference").latent
+    terms = fusion_losses(output.image, batch["visible_reference"], batch["infrared_reference"])
+    total = sum(getattr(weights, name) * value for name, value in terms.items())
+    terms["latent"] = latent_distance(bad, stop_gradient(good))
+    return output, total + LATENT * terms["latent"], terms
+
+
 def rule(model: Lure, stage, decoder: float = 0.0) -> Objective:
     """Stage IIa: the fusion rule L_II with encoder and decoder frozen; targets are the clean images.
 
@@ -85,29 +125,11 @@ def rule(model: Lure, stage, decoder: float = 0.0) -> Objective:
     Returns:
       An objective over the fusion pool.
     """
-    weights = FusionWeights(**stage.get("loss", {}))
-    clean = {m: jnp.asarray(prompt_ids([clean_id(m)], 2)) for m in ("visible", "infrared")}
 
     def loss(params, batch, rng, step, aux):
         del rng, step
-
-        def apply(method, *args):
-            return model.apply({"params": params}, *args, method=method)
-
-        def latents(suffix, prompts):
-            return [
-                apply("encode", batch[m + suffix], apply("tokens", prompts(m))) for m in ("visible", "infrared")
-            ]
-
-        bad, _ = apply("fuse", *latents("", lambda m: batch[f"{m}_prompt_ids"]))
-        size = batch["visible"].shape[1:3]
-        good, _ = apply("fuse", *latents("_reference", lambda m: jnp.tile(clean[m], (bad.shape[0], 1))))
-        fused = apply("decode", bad)[:, : size[0], : size[1]]
-        terms = fusion_losses(fused, batch["visible_reference"], batch["infrared_reference"])
-        total = sum(getattr(weights, name) * value for name, value in terms.items())
-        terms["latent"] = latent_distance(bad, stop_gradient(good))
-        total += LATENT * terms["latent"]
-        return total, (terms | {"luma": luma(fused).mean()}, aux)
+        output, total, terms = judge_batch(model, stage, params, batch)
+        return total, (terms | {"luma": luma(output.image).mean()}, aux)
 
     frozen = {"encoder": 0.0, "text": 0.0, "decoder": decoder}
     return Objective("lure_joint" if decoder else "lure_rule", loss, frozen)

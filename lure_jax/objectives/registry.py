@@ -1,7 +1,10 @@
 """Objectives by the name a stage's config gives them."""
 
+import dataclasses
+
 from lure_jax.errors import UserError
-from lure_jax.objectives import lure
+from lure_jax.models.segmentation import PREFIXES
+from lure_jax.objectives import lure, ssvif
 from lure_jax.objectives.objective import Objective
 
 OBJECTIVES = {
@@ -9,18 +12,34 @@ OBJECTIVES = {
     "lure_rule": lure.rule,
     "lure_joint": lure.joint,
 }
+WITH_HEADS = {
+    "ssvif_heads": ssvif.ssvif_heads,
+    "ssvif_joint": ssvif.ssvif_joint,
+    "supervised_heads": ssvif.supervised_heads,
+    "supervised_joint": ssvif.supervised_joint,
+}
 
 
-def build(stage, model) -> Objective:
+def build(stage, model, heads=None) -> Objective:
     """The objective of a stage.
 
     Args:
-      stage: the stage's config, `objective` names one of `OBJECTIVES`.
+      stage: the stage's config, `objective` names one of `OBJECTIVES` or `WITH_HEADS`.
       model: the Flax module it trains.
+      heads: the recipe's segmentation heads, which rest in the stages of `OBJECTIVES`.
 
     Raises:
-      UserError: if there is no objective of that name.
+      UserError: if there is no objective of that name, or it needs heads.
     """
-    if stage.objective not in OBJECTIVES:
-        raise UserError(f"config.stages.*.objective={stage.objective!r} is not known; choose {', '.join(OBJECTIVES)}.")
-    return OBJECTIVES[stage.objective](model, stage)
+    name = stage.objective
+    if name in WITH_HEADS:
+        if heads is None:
+            raise UserError(f"config.stages.*.objective={name!r} needs segmentation heads, but config.heads is absent.")
+        return WITH_HEADS[name](model, heads, stage)
+    if name not in OBJECTIVES:
+        known = ", ".join([*OBJECTIVES, *WITH_HEADS])
+        raise UserError(f"config.stages.*.objective={name!r} is not known; choose {known}.")
+    objective = OBJECTIVES[name](model, stage)
+    if heads is None:
+        return objective
+    return dataclasses.replace(objective, lr_factors={**objective.lr_factors, **dict.fromkeys(PREFIXES, 0.0)})

@@ -184,6 +184,11 @@ def restore(workdir: epath.PathLike, step: int, abstract: TrainState, position: 
     )
 
 
+def saved_prefixes(workdir: epath.PathLike) -> set[str]:
+    """The top-level prefixes of the parameters in a workdir's latest checkpoint."""
+    return set(ocp.metadata(_path(workdir, latest_step(workdir)), checkpointable_name="ema").metadata)
+
+
 def load_average(workdir: epath.PathLike, abstract: Any) -> Any:
     """The averaged parameters of a workdir's latest checkpoint, for `config.init_from` and for inference.
 

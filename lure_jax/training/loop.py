@@ -46,7 +46,8 @@ def train(
         init: random key -> parameters of all stages in Flax's partitioning boxes.
         evaluate: (averaged parameters, step, stage name) -> (scalars, uint8 (H, W, 3) pictures), called every
             `config.eval_every` steps (0: never) and at the end of each stage.
-        load_params: (config.init_from, shapes with shardings) -> parameters.
+        load_params: (config.init_from, shapes with shardings) -> parameters; top-level prefixes that it leaves out
+            start as `init` makes them.
 
     Returns:
         The state at which it stopped, already saved.
@@ -86,7 +87,8 @@ def train(
             step, plan = 0, plans[0]
             data = plan.stage.make_data()
             if config.init_from:
-                params = load_params(config.init_from, abstract)
+                loaded = load_params(config.init_from, abstract)
+                params = state_lib.complete(loaded, init, init_key, abstract)
             else:
                 params = state_lib.init_params(init, init_key, abstract)
             state = state_lib.begin_stage(plan, params, None)

@@ -74,6 +74,14 @@ def init_params(init: Callable, key: jax.Array, abstract: Any) -> Any:
     return jax.jit(lambda key: nn.unbox(init(key)), out_shardings=shardings)(key)
 
 
+def complete(params: Any, init: Callable, key: jax.Array, abstract: Any) -> Any:
+    """Parameters as they are given, and freshly made ones of the top-level prefixes that are missing."""
+    missing = {prefix: tree for prefix, tree in abstract.items() if prefix not in params}
+    if not missing:
+        return params
+    return {**params, **init_params(lambda key: {prefix: init(key)[prefix] for prefix in missing}, key, missing)}
+
+
 def make_plans(stages: Sequence[Stage], params: Any, *, ema: float, mesh: Mesh) -> list[Plan]:
     """Lays the stages end to end and works out the state of each.
 

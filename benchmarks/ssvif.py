@@ -1,0 +1,123 @@
+"""What keeps SSVIF's heads from collapsing: `python benchmarks/ssvif.py --work runs/ssvif [--steps 600] [--seeds 2]`.
+
+Trains `configs/ssvif_tiny.py` on the synthetic scenes once an arm and seed and judges the heads on the test scenes. A row
+is kept in WORK/ablation.json as soon as it is there; the same command goes on with the rows that are missing.
+`--plot RUN` draws the dynamic weights of a training workdir to RUN/weights.png instead.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import time
+
+import flax.linen as nn
+import jax
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import train
+from configs import common, ssvif_tiny
+from lure_jax.data.sources import Decoded
+from lure_jax.evaluation import segments, tables
+from lure_jax.models import registry
+from lure_jax.text.conditions import MODALITIES
+from lure_jax.training import checkpoints
+from lure_jax.training.progress import read_metrics
+
+ARMS = {
+    "L_x": dict(entropy=0.0, equivariance=0.0, smoothness=0.0),
+    "L_x + 2 L_e": dict(equivariance=0.0, smoothness=0.0),
+    "full": {},
+}
+BATCH = 4
+DIGITS = 3
+
+
+def recipe(arm: str, seed: int, steps: int, data_dir: str) -> ConfigDict:
+    """The tiny recipe on the synthetic scenes, 60 % of the steps in stage 1."""
+    config = ssvif_tiny.get_config()
+    config.seed, config.data.data_dir, config.data.fusion = seed, data_dir, common.SYNTHETIC_FUSION
+    for name, share in (("heads", 0.6), ("joint", 0.4)):
+        stage = config.stages[name]
+        stage.steps, stage.warmup = round(share * steps), min(stage.warmup, round(0.1 * share * steps))
+        stage.consistency = ConfigDict(ARMS[arm])
+    config.checkpoint.every = 10 * steps
+    return config
+
+
+def judged(config, workdir: pathlib.Path) -> dict[str, float]:
+    """The monitor's scores over the test scenes, of a workdir's averaged parameters."""
+    model = registry.build(config.model)
+    heads = registry.build_heads(config, model)
+    abstract = jax.eval_shape(lambda key: nn.unbox(registry.initialise(model, key, heads)), jax.random.key(0))
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract)
+    params = checkpoints.load_average(workdir, abstract)
+    predict = segments.build_predict(model, heads)
+    source = Decoded(config.data.fusion[0].dataset, config.data.data_dir, "test", (*MODALITIES, "labels"), cache_mb=0)
+    scenes = [source[i] for i in range(len(source) // BATCH * BATCH)]
+    stacked = {key: np.stack([scene[key] for scene in scenes]) for key in scenes[0]}
+    visible, infrared = (np.float32(stacked[m]) / 255 for m in MODALITIES)
+    parts = [
+        [np.asarray(x) for x in predict(params, visible[i : i + BATCH], infrared[i : i + BATCH], None, None)]
+        for i in range(0, len(visible), BATCH)
+    ]
+    image, *probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return segments.judge(probabilities, image, stacked["labels"][..., 0].astype(int))
+
+
+def plot(workdir: pathlib.Path) -> pathlib.Path:
+    """Draws the weights of the second stage over its steps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [row for row in read_metrics(workdir) if "weight_fusion" in row]
+    figure, (upper, lower) = pyplot.subplots(2, sharex=True, figsize=(7, 4), layout="constrained")
+    for name, label in (("fusion", "w_f"), ("consistency", "w_c")):
+        upper.plot([row["step"] for row in rows], [row[f"weight_{name}"] for row in rows], label=label)
+    lower.plot([row["step"] for row in rows], [row["weight_gradient"] for row in rows], label="alpha g", color="C2")
+    for axes in (upper, lower):
+        axes.legend(frameon=False)
+    lower.set_xlabel("step")
+    figure.savefig(workdir / "weights.png", dpi=100)
+    return workdir / "weights.png"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/ssvif"))
+    parser.add_argument("--data-dir", default="data")
+    parser.add_argument("--steps", type=int, default=600, help="of a run, both stages together")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--plot", type=pathlib.Path, help="a training workdir")
+    args = parser.parse_args()
+    if args.plot:
+        print(plot(args.plot))
+        return
+    flags.FLAGS.mark_as_parsed()  # Grain reads a flag
+    table = args.work / "ablation.json"
+    rows = json.loads(table.read_text())["rows"] if table.exists() else []
+    for seed in range(args.seeds):
+        for arm in args.arms:
+            key = {"arm": arm, "seed": seed, "steps": args.steps}
+            if any(key.items() <= row.items() for row in rows):
+                continue
+            workdir = args.work / f"{list(ARMS).index(arm)}_{seed}_{args.steps}"
+            config, start = recipe(arm, seed, args.steps, args.data_dir), time.perf_counter()
+            train.run(config, str(workdir))
+            seconds = time.perf_counter() - start
+            rows.append(key | judged(config, workdir) | {"seconds": seconds})
+            tables.write_json(table, {"rows": rows})
+    rows.sort(key=lambda row: (row["steps"], list(ARMS).index(row["arm"]), row["seed"]))
+    print(tables.markdown(rows, DIGITS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Segmentation heads for training: H reads a fusion model's features, G reads its fused image.
+
+SSVIF (arXiv 2509.22450); reconstruction. The head is SegFormer's (Xie et al., 2021, arXiv 2105.15203): a linear
+layer a level, all resized to one stride, concatenated, mixed and classified.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lure_jax.models.blocks import Conv3x3, Dtype, LayerNorm, Pointwise, ResidualBlock, unshuffle
+from lure_jax.models.lure import pad_to_multiple
+
+STRIDE = 4  # pixels of the image a logit
+PREFIXES = ("feature_head", "pixel_head")  # of the heads' parameters; a finished model has none of them
+
+
+class HeadSizes(NamedTuple):
+    """A preset: width of the heads, and widths and blocks of G's own encoder at strides 4, 8, 16, ..."""
+
+    embed: int
+    widths: tuple[int, ...]
+    blocks: int
+    lite: bool = False
+
+
+PRESETS = {
+    "tiny": HeadSizes(64, (24, 48, 80, 96), 1, True),
+    "base": HeadSizes(128, (32, 64, 160, 256), 2),
+}
+
+
+def logit_size(image: Float[Array, "B H W C"]) -> tuple[int, int]:
+    """Rows and columns of the logits of an image, ceil(H / 4) and ceil(W / 4)."""
+    return -(-image.shape[1] // STRIDE), -(-image.shape[2] // STRIDE)
+
+
+class AllMlpHead(nn.Module):
+    """SegFormer's head: a pyramid of feature maps to logits at stride 4 of the image.
+
+    Attributes:
+      clusters: logits a pixel, K.
+      embed: width of the head.
+      stride: of the finest map.
+    """
+
+    clusters: int
+    embed: int
+    stride: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: tuple[Float[Array, "B h w c"], ...]) -> Float[Array, "B H/4 W/4 K"]:
+        batch, *size, _ = features[0].shape
+        size = tuple(side * self.stride // STRIDE for side in size)
+        levels = []
+        for i, feature in enumerate(features):
+            level = Pointwise(self.embed, dtype=self.dtype, name=f"level_{i}")(feature)
+            levels.append(jax.image.resize(level, (batch, *size, self.embed), "linear"))
+        x = Pointwise(self.embed, dtype=self.dtype, name="mix")(jnp.concatenate(levels, -1))
+        x = nn.gelu(LayerNorm(self.dtype, name="norm")(x))
+        return Pointwise(self.clusters, dtype=self.dtype, name="classify")(x).astype(jnp.float32)
+
+
+class PixelHead(nn.Module):
+    """G: a small encoder of its own, then SegFormer's head; reads the fused RGB image."""
+
+    sizes: HeadSizes
+    clusters: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B h w K"]:
+        sizes = self.sizes
+        x = pad_to_multiple(2 * image - 1, STRIDE * 2 ** (len(sizes.widths) - 1))
+        x = nn.gelu(Conv3x3(sizes.widths[0], dtype=self.dtype, name="stem")(unshuffle(x, 2)))
+        features = []
+        for level, width in enumerate(sizes.widths):
+            x = Pointwise(width, dtype=self.dtype, name=f"shrink_{level}")(unshuffle(x, 2))
+            for i in range(sizes.blocks):
+                x = ResidualBlock(sizes.lite, self.dtype, name=f"block_{level}_{i}")(x)
+            features.append(x)
+        return AllMlpHead(self.clusters, sizes.embed, STRIDE, self.dtype, name="head")(tuple(features))
+
+
+class Heads(nn.Module):
+    """Both heads of a fusion model; they share no weights and exist in training alone.
+
+    Attributes:
+      widths: channels of the model's feature pyramid, finest map first.
+      stride: of its finest map.
+      sizes: the preset's numbers.
+      clusters: K.
+      dtype: of the computation; parameters and logits stay float32.
+    """
+
+    widths: tuple[int, ...]
+    stride: int
+    sizes: HeadSizes
+    clusters: int = 27
+    dtype: Dtype = jnp.float32
+
+    def setup(self):
+        self.feature_head = AllMlpHead(self.clusters, self.sizes.embed, self.stride, self.dtype)
+        self.pixel_head = PixelHead(self.sizes, self.clusters, self.dtype)
+
+    def __call__(self, features: tuple[Float[Array, "B h w c"], ...], image: Float[Array, "B H W 3"]):
+        """Logits a of H and b of G, each (B, ceil(H/4), ceil(W/4), K)."""
+        height, width = logit_size(image)
+        return tuple(
+            logits[:, :height, :width] for logits in (self.feature_head(features), self.pixel_head(image))
+        )
+
+    def initialise(self):
+        """Touches every parameter: call it with `init`."""
+        side = self.stride * 2 ** len(self.widths)
+        sides = [side // self.stride // 2**level for level in range(len(self.widths))]
+        features = [jnp.zeros((1, n, n, width)) for n, width in zip(sides, self.widths, strict=True)]
+        return self(tuple(features), jnp.zeros((1, side, side, 3)))
