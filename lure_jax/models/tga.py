@@ -58,7 +58,7 @@ class TextGuidedAttention(nn.Module):
 class InnerResidualBlock(nn.Module):
     """IRB(F, T) = F + Conv3x3(TB_n(...TB_1(TGA(F, T)))); without a text there is no TGA (after LURE; reconstruction).
 
-    The lite form's convolution is separable. Where `heads` is 0 there is no channel attention, and the text has one head.
+    The lite form's convolution is separable. With 0 `heads` there is no channel attention, and the text has one head.
     """
 
     blocks: int
