@@ -22,7 +22,7 @@ DESTRUCTIVE = ("visible/low_light",)  # acting on it where it is not there ruins
 EXPOSURE = ("low_light", "over_exposure")
 CROP = 256
 REAL = ("PolyU", "LOL")  # sets of photographs whose trouble is real
-REFUSAL = 1000.0  # misses that one false alarm of those on a clean image weighs
+REFUSAL = 1000.0  # misses that one false alarm of those on a photograph weighs
 LOWEST, HIGHEST = 0.02, 0.99  # thresholds stay between: a few images say nothing about the tails
 NAMES = tuple("/".join(condition) for condition in CONDITIONS)
 
@@ -143,7 +143,8 @@ def calibrate(groups: Sequence[Judged]) -> dict[str, float]:
     """Chooses each condition's threshold on validation images.
 
     The threshold with the fewest errors, misses and false alarms, where every kind of images weighs the same, and a
-    false alarm of a `DESTRUCTIVE` condition on a clean image weighs as much as `REFUSAL` of any others. Of all
+    false alarm of a `DESTRUCTIVE` condition on a photograph as it was taken, clean or with other trouble, weighs as much
+    as `REFUSAL` of any others. Of all
     thresholds equally good, the middle one in log-odds.
 
     Args:
@@ -160,10 +161,11 @@ def calibrate(groups: Sequence[Judged]) -> dict[str, float]:
         odds, truth, weight = [], [], []
         for group in own:
             p = np.clip(group.probability[:, column].astype(np.float64), 1e-7, 1 - 1e-7)
-            clean = ~group.truth.any(1)
+            photographs = ~group.truth.any(1) | group.kind.split("/")[1].startswith("real ")
+            spared = photographs & ~group.truth[:, column] & (name in DESTRUCTIVE)
             odds.append(np.log(p / (1 - p)))
             truth.append(group.truth[:, column])
-            weight.append(np.where(clean, REFUSAL if name in DESTRUCTIVE else 1, 1) / len(p))
+            weight.append(np.where(spared, REFUSAL, 1) / len(p))
         threshold = _fewest_errors(*map(np.concatenate, (odds, truth, weight)))
         thresholds[name] = float(np.clip(1 / (1 + np.exp(-threshold)), LOWEST, HIGHEST).round(4))
     return thresholds

@@ -8,7 +8,7 @@ import pytest
 from lure_jax.evaluation import condition_head as protocol
 from lure_jax.evaluation.condition_head import NAMES, Judged
 
-NOISE, DARK = NAMES.index("visible/noise"), NAMES.index("visible/low_light")
+NOISE, DARK, HAZE = (NAMES.index(f"visible/{name}") for name in ("noise", "low_light", "haze"))
 
 
 def group(kind, present, **probabilities):
@@ -74,6 +74,15 @@ def test_calibrate_separates_and_never_ruins_clean_images():
     assert set(thresholds) == {"visible/noise", "visible/low_light"}
     assert 0.1 < thresholds["visible/noise"] < 0.3
     assert 0.9 < thresholds["visible/low_light"] < 0.99
+
+
+def test_calibrate_spares_photographs_with_other_trouble():
+    groups = [
+        group("visible/low_light", [DARK], low_light=[0.6, 0.7, 0.8, 0.99]),
+        group("visible/real noise", [NOISE], low_light=[0.01, 0.01, 0.75], noise=[0.9] * 3),
+        group("visible/haze", [HAZE], low_light=[0.01, 0.65]),
+    ]
+    assert 0.75 < protocol.calibrate(groups)["visible/low_light"] < 0.8  # the hazy one, synthesised, may be missed
 
 
 def test_write_thresholds_keeps_the_rest(tmp_path):
