@@ -143,9 +143,8 @@ def calibrate(groups: Sequence[Judged]) -> dict[str, float]:
     """Chooses each condition's threshold on validation images.
 
     The threshold with the fewest errors, misses and false alarms, where every kind of images weighs the same, and a
-    false alarm of a `DESTRUCTIVE` condition on a photograph as it was taken, clean or with other trouble, weighs as much
-    as `REFUSAL` of any others. Of all
-    thresholds equally good, the middle one in log-odds.
+    false alarm of a `DESTRUCTIVE` condition on a photograph as it was taken, clean or with other trouble, weighs as
+    much as `REFUSAL` of any others. Of all thresholds equally good, the middle one in log-odds.
 
     Args:
       groups: of the validation split, both modalities.
