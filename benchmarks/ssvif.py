@@ -1,7 +1,7 @@
 """What keeps SSVIF's heads from collapsing: `python benchmarks/ssvif.py --work runs/ssvif [--steps 600] [--seeds 2]`.
 
-Trains `configs/ssvif_tiny.py` on the synthetic scenes once an arm and seed and judges the heads on the test scenes. A row
-is kept in WORK/ablation.json as soon as it is there; the same command goes on with the rows that are missing.
+Trains `configs/ssvif_tiny.py` on the synthetic scenes once an arm and seed and judges the heads on the test scenes. A
+row is kept in WORK/ablation.json as soon as it is there; the same command goes on with the rows that are missing.
 `--plot RUN` draws the dynamic weights of a training workdir to RUN/weights.png instead.
 """
 
