@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jaxtyping import Float, Int, UInt8
@@ -17,7 +16,10 @@ BINS = 8  # of luma, the segmentation that knows brightness alone
 USED = 0.005  # share of the pixels from which a cluster counts as used
 UNKNOWN = 255  # a pixel without label
 SHOWN = 4
+ASSIGNED = 32  # tables of assignments are padded to a multiple of it
 HEADS = ("feature", "pixel")
+
+_assign = jax.jit(hungarian_algorithm)
 
 Segments = Int[np.ndarray, "B h w"]
 Probabilities = Float[np.ndarray, "B h w K"]
@@ -139,8 +141,10 @@ def hungarian_miou(segments: Segments, labels: Segments) -> float:
     table = table[:, table.sum(0) > 0]
     union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
     iou = table / union
-    rows, columns = (np.asarray(x) for x in hungarian_algorithm(jnp.asarray(-iou)))
-    return float(iou[rows, columns].sum() / table.shape[1])
+    size = -max(iou.shape) % ASSIGNED + max(iou.shape)  # one shape, one compilation
+    cost = np.zeros((size, size), np.float32)
+    cost[: iou.shape[0], : iou.shape[1]] = -iou
+    return float(-cost[tuple(np.asarray(x) for x in _assign(cost))].sum() / iou.shape[1])
 
 
 def contingency(one: Int[np.ndarray, "..."], other: Int[np.ndarray, "..."]) -> Int[np.ndarray, "n m"]:

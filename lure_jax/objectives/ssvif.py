@@ -39,6 +39,7 @@ from lure_jax.objectives.schedules import (
     ssvif_weights,
     start_average,
 )
+from lure_jax.text.conditions import MODALITIES
 
 RAMP = 0.2  # of stage 2, until the consistency's gradient is at its peak
 
@@ -108,7 +109,7 @@ def consistency(heads: Heads, stage) -> Teach:
         """H reads the features of the augmented pair, G the augmented fused image; mean over both heads."""
         keys = jax.random.split(rng, 4)
         window = draw_window(keys[0], image.shape[0])
-        pair = {m: photometric(key, warp(batch[m], window)[0]) for m, key in zip(_PAIR, keys[1:3], strict=True)}
+        pair = {m: photometric(key, warp(batch[m], window)[0]) for m, key in zip(MODALITIES, keys[1:3], strict=True)}
         features = limit(fuse(params, {**batch, **pair}).features)
         changed = heads.apply({"params": params}, features, photometric(keys[3], warp(image, window)[0]))
         losses = []
@@ -118,9 +119,6 @@ def consistency(heads: Heads, stage) -> Teach:
         return 0.5 * sum(losses)
 
     return teach
-
-
-_PAIR = ("visible", "infrared")
 
 
 def supervision(heads: Heads, stage) -> Teach:
