@@ -32,6 +32,7 @@ def data():
 @click.option("--modality", type=click.Choice(["visible", "infrared"]), help="Of a restoration set's images.")
 @click.option("--condition", help="What a restoration set's degraded images suffer from.")
 @click.option("--files", multiple=True, help="ROLE=PATTERN where files are named otherwise; see docs/data.md.")
+@click.option("--tone", default="percentile", show_default=True, help="Above 8 bits: percentile, plateau or LOW:HIGH.")
 @_OVERWRITE
 def build(name, files, **options):
     """Build the data set NAME (see `lure data list`)."""

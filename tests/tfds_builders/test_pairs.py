@@ -6,6 +6,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.features import image_feature
 
+from lure_jax.data import catalog
+from lure_jax.data.tonemap import ToneMap, fit
 from tfds_builders.files import DataError
 from tfds_builders.pair_rows import PAIRS
 from tfds_builders.pairs import Pairs
@@ -116,7 +118,7 @@ def test_published_layout(row, paint, tmp_path):
     assert {split: set(members) for split, members in found.items()} == expected
     for seed, (visible, infrared, labels, boxes, split) in enumerate(PUBLISHED[row]):
         example = found[split][visible.rsplit("/")[-1].split(".")[0]]
-        assert set(example) == {"id", "visible", "infrared"} | ({"labels"} if labels else set()) | (
+        assert set(example) == {"id", "visible", "infrared", "infrared_tone"} | ({"labels"} if labels else set()) | (
             {"boxes"} if boxes else set()
         )
         assert example["visible"].shape == (6, 8, 3) and example["infrared"].shape == (6, 8, 1)
@@ -163,7 +165,7 @@ def test_layout_of_the_shared_folder(row, paint, tmp_path):
 def test_class_names_are_stored_with_the_data(paint, tmp_path):
     write_published("msrs", paint, tmp_path / "in")
     built("msrs", tmp_path / "in", tmp_path / "out")
-    features = tfds.builder_from_directory(tmp_path / "out/pairs/msrs/1.0.0").info.features
+    features = tfds.builder_from_directory(tmp_path / "out/pairs/msrs/1.1.0").info.features
     assert features["labels"].names[:3] == ["unlabelled", "car", "person"]
     assert features["boxes"]["label"].names == ["person", "bicycle", "car"]
 
@@ -184,6 +186,28 @@ def test_pixels_are_the_same_with_and_without_opencv(paint, tmp_path, monkeypatc
         assert by_library[0][role].dtype == by_library[1][role].dtype == np.uint8
         np.testing.assert_array_equal(by_library[0][role], by_library[1][role])
     np.testing.assert_array_equal(by_library[0]["labels"][..., 0], np.arange(48).reshape(6, 8))
+
+
+@pytest.mark.parametrize("tone", ["percentile", "plateau", "7000:9000"])
+def test_the_curve_of_a_thermal_frame_is_kept_and_turns_values_back(tone, paint, tmp_path):
+    for stem in ("2", "8"):
+        paint(f"in/visible/{stem}.png", size=(50, 40))
+    thermal = np.random.default_rng(0).normal(8000, 60, (40, 50)).astype(np.uint16)
+    (tmp_path / "in/infrared").mkdir()
+    Image.fromarray(thermal).save(tmp_path / "in/infrared/2.png")
+    paint("in/infrared/8.png", "L", size=(50, 40))
+    catalog.build("pairs/folders", tmp_path / "in", tmp_path / "out", save_as="rig", tone=tone)
+    built_rig = catalog.open_split("rig", tmp_path / "out", "train+val")
+    found = {example["id"]: example for example in (built_rig[index] for index in range(len(built_rig)))}
+    curve = ToneMap.from_json(found[b"2"]["infrared_tone"].decode())
+    assert curve == fit(tone)(thermal.astype(np.float32))
+    stored = found[b"2"]["infrared"][..., 0]
+    np.testing.assert_array_equal(stored, np.round(255 * curve(thermal)))
+    inside = (thermal > curve.values[0]) & (thermal < curve.values[-1])
+    step = np.diff(curve.inverse(np.arange(256) / 255)).max()
+    assert inside.mean() > 0.99 and step < (curve.values[-1] - curve.values[0]) / 8
+    np.testing.assert_allclose(curve.inverse(stored / 255)[inside], thermal[inside], atol=step)
+    assert found[b"8"]["infrared_tone"] == b""
 
 
 def test_manual_dir_is_the_default_source(paint, tmp_path):

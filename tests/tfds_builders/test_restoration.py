@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lure_jax.data.tonemap import ToneMap
 from lure_jax.text.conditions import CONDITIONS
 from tfds_builders.files import DataError
 from tfds_builders.restoration import Restoration
@@ -178,6 +179,8 @@ def test_sixteen_bit_infrared_pair_shares_the_limits_of_its_reference(tmp_path):
     example = examples(row, tmp_path / "in", tmp_path / "out")["test"]["1"]
     assert example["reference"].max() == 255
     np.testing.assert_allclose(example["degraded"].astype(int), example["reference"] / 2, atol=2)
+    curve = ToneMap.from_json(example["tone"].decode())
+    np.testing.assert_allclose(curve.inverse(example["reference"][..., 0] / 255), reference, atol=8)
 
 
 def test_sizes_must_agree(paint, tmp_path):
