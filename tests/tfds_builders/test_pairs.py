@@ -1,5 +1,7 @@
 """Every row of the pairs table, on tiny folders laid out as the row says."""
 
+import collections
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -15,7 +17,8 @@ from tfds_builders.pairs import Pairs
 VOC = """<annotation><size><width>8</width><height>6</height></size><object><name>person</name>
 <bndbox><xmin>2</xmin><ymin>3</ymin><xmax>4</xmax><ymax>6</ymax></bndbox></object></annotation>"""
 
-# Row, layout: (visible, infrared, labels, boxes) of each example with its split; the files as the set is published.
+# Row, and a word where it has another layout: (visible, infrared, labels, boxes) of each example with its split; the
+# files as the set is published.
 PUBLISHED = {
     "msrs": [
         (
@@ -60,6 +63,7 @@ PUBLISHED = {
     ],
     "m3fd": [("Vis/00000.png", "Ir/00000.png", None, "Annotation/00000.xml", "train")],
     "vifb": [("VIS/carLight.jpg", "IR/carLight.jpg", None, None, "test")],
+    "vifb input": [("input/VI/carLight.png", "input/IR/carLight.png", None, None, "test")],
     "folders": [
         ("visible/8.png", "infrared/8.jpg", "labels/8.png", "boxes/8.txt", "val"),
         ("visible/2.webp", "infrared/2.png", "labels/2.png", "boxes/2.txt", "train"),
@@ -86,8 +90,8 @@ def examples(builder):
     return {split: {example["id"].decode(): example for example in source} for split, source in sources.items()}
 
 
-def write_published(row, paint, folder):
-    for seed, (visible, infrared, labels, boxes, split) in enumerate(PUBLISHED[row]):
+def write_published(key, paint, folder):
+    for seed, (visible, infrared, labels, boxes, split) in enumerate(PUBLISHED[key]):
         paint(f"in/{visible}", "RGB" if infrared else "RGBA", seed=seed)
         if infrared:
             paint(f"in/{infrared}", "L", seed=seed + 10)
@@ -97,26 +101,26 @@ def write_published(row, paint, folder):
             paint(f"in/{labels}", "L", seed=seed + 20)
         if boxes:
             (folder / boxes).parent.mkdir(parents=True, exist_ok=True)
-            voc = VOC.replace("person", "People") if row == "m3fd" else VOC
+            voc = VOC.replace("person", "People") if key == "m3fd" else VOC
             (folder / boxes).write_text(voc if boxes.endswith("xml") else "0 0.5 0.5 0.5 1.0\n")
 
 
 def test_every_row_is_tested():
-    names = {row.name for row in PAIRS}
-    assert names == set(PUBLISHED)
+    tested = collections.Counter(key.split()[0] for key in [*PUBLISHED, *SHARED])
+    assert tested == {row.name: len(row.layouts) for row in PAIRS}
     assert {row.name for row in PAIRS if row.verified} == set(SHARED)
     assert all(row.citation and row.homepage for row in PAIRS if row.name != "folders")
 
 
-@pytest.mark.parametrize("row", PUBLISHED)
-def test_published_layout(row, paint, tmp_path):
-    write_published(row, paint, tmp_path / "in")
-    found = examples(built(row, tmp_path / "in", tmp_path / "out"))
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_published_layout(key, paint, tmp_path):
+    write_published(key, paint, tmp_path / "in")
+    found = examples(built(key.split()[0], tmp_path / "in", tmp_path / "out"))
     expected = {}
-    for visible, *_, split in PUBLISHED[row]:
+    for visible, *_, split in PUBLISHED[key]:
         expected.setdefault(split, set()).add(visible.rsplit("/")[-1].split(".")[0])
     assert {split: set(members) for split, members in found.items()} == expected
-    for seed, (visible, infrared, labels, boxes, split) in enumerate(PUBLISHED[row]):
+    for seed, (visible, infrared, labels, boxes, split) in enumerate(PUBLISHED[key]):
         example = found[split][visible.rsplit("/")[-1].split(".")[0]]
         assert set(example) == {"id", "visible", "infrared", "infrared_tone"} | ({"labels"} if labels else set()) | (
             {"boxes"} if boxes else set()
