@@ -44,6 +44,8 @@ def main(data, split, pairs):
             block_shift(visible, warp(infrared, native.matrix, visible.shape)),
         ])  # fmt: skip
         fooled += register(visible, loaded[(number + 7) % len(loaded)][1]).trusted
+        told = ", ".join(f"{value:.2f}" for value in found[-1])
+        click.echo(f"{number + 1} of {len(loaded)}: {told}; trusted {one.trusted}", err=True)
     report(np.array(found), np.array(trusted), fooled)
 
 
