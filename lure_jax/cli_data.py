@@ -32,6 +32,7 @@ def data():
 @click.option("--modality", type=click.Choice(["visible", "infrared"]), help="Of a restoration set's images.")
 @click.option("--condition", help="What a restoration set's degraded images suffer from.")
 @click.option("--files", multiple=True, help="ROLE=PATTERN where files are named otherwise; see docs/data.md.")
+@click.option("--tone", default="percentile", show_default=True, help="Above 8 bits: percentile, plateau or LOW:HIGH.")
 @_OVERWRITE
 def build(name, files, **options):
     """Build the data set NAME (see `lure data list`)."""
@@ -45,16 +46,18 @@ def build(name, files, **options):
 
 @data.command("list")
 def list_():
-    """List the data sets that `lure data build` knows."""
+    """List the data sets that `lure data build` knows: a table, then where to get each."""
     from lure_jax.data import catalog
 
     entries = catalog.listing()
     width = max(len(entry.name) for entry in entries)
+    click.echo(f"{'NAME':{width}}  {'BUILDER':11}  {'VERIFIED':8}  CONTENT")
     for name, builder, row in entries:
-        tried = "layout tried on real files" if row.verified else "layout not tried on real files"
-        click.echo(f"{name:{width}}  {builder}: {row.description}")
-        facts = "; ".join(filter(None, (f"licence: {row.licence}", tried, row.homepage)))
-        click.echo(f"{'':{width}}  {facts}")
+        click.echo(f"{name:{width}}  {builder:11}  {'yes' if row.verified else 'no':8}  {row.description}")
+    click.echo("Verified: built from real files; the others follow their publication and are tested on tiny folders.")
+    for name, _, row in entries:
+        facts = (f"licence: {row.licence}", row.homepage, row.citation)
+        click.echo(f"\n{name}: {row.download}\n  {'; '.join(filter(None, facts))}")
 
 
 _VISIBLE = click.option("--visible", required=True, type=_PATH, help="Folder of visible images.")

@@ -172,8 +172,11 @@ def test_restore_needs_its_modality(model, tmp_path):
 def test_data_list_and_a_failed_build(tmp_path):
     listed = _lure("data", "list")
     assert listed.exit_code == 0
-    for name in ("msrs", "roadscene", "llvip", "lol", "polyu", "folders"):
-        assert name in listed.output
+    table = {words[0]: words[1:3] for words in map(str.split, listed.output.splitlines()) if len(words) > 3}
+    for name in ("msrs", "roadscene", "llvip"):
+        assert table[name] == ["pairs", "yes"]
+    assert table["fmb"] == ["pairs", "no"] and table["lol"] == ["restoration", "yes"]
+    assert "\nmsrs: Clone the homepage's repository" in listed.output
     places = ("--source", tmp_path / "gone", "--data-dir", tmp_path / "d")
     _says(_lure("data", "build", "msrs", *places), "gone does not exist")
     _says(_lure("data", "build", "mars", *places), "There is no data set 'mars'")

@@ -11,14 +11,15 @@ class LayoutBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     Args:
       source: folder with the files in a layout of the row; default: TFDS's manual_dir, with the images alone.
+      tone: how images of more than 8 bits become 8, as `tonemap.fit` takes it.
       **kwargs: of `tfds.core.DatasetBuilder`; give `file_format="array_record"`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "See `download` of the row in tfds_builders/layouts.py."
 
-    def __init__(self, *, source: epath.PathLike | None = None, **kwargs):
-        self._source = source
+    def __init__(self, *, source: epath.PathLike | None = None, tone: str = "percentile", **kwargs):
+        self._source, self.tone = source, tone
         super().__init__(**kwargs)
 
     def features(self, roles: set[str]) -> dict:

@@ -17,15 +17,20 @@ _EXIF_ORIENTATION = 0x0112
 
 
 class Stored(NamedTuple):
-    """An image to store: encoded bytes, (width, height), and the limits that 8 bits were cut from, if they were."""
+    """An image to store: encoded bytes, (width, height), and the curve to 8 bits of a file that had more."""
 
     data: bytes
     size: tuple[int, int]
-    limits: tuple[float, float] | None = None
+    tone: tonemap.ToneMap | None = None
+
+    @property
+    def kept_tone(self) -> str:
+        """The curve as JSON, "" where the file had 8 bits."""
+        return self.tone.to_json() if self.tone else ""
 
 
 def stored_image(
-    path: epath.Path, kind: str, limits: tuple[float, float] | None = None, channels: tuple[int, ...] = ()
+    path: epath.Path, kind: str, tone: str | tonemap.ToneMap = "percentile", channels: tuple[int, ...] = ()
 ) -> Stored:
     """Checks an image file by decoding it once and returns what to store of it.
 
@@ -33,8 +38,8 @@ def stored_image(
       path: image file.
       kind: "colour" (3 channels; grey files stay grey and are repeated on reading), "grey" (1 channel, BT.601 luma of
         colour files) or "labels" (1 channel of class numbers; of a palette image the indices).
-      limits: what becomes 0 and 255 of values of more than 8 bits; default their 0.1 and 99.9 percentiles. (Readers
-        without TensorFlow and OpenCV decode 8 bits only.)
+      tone: how values of more than 8 bits become 8, as `tonemap.fit` takes it. (Readers without TensorFlow and OpenCV
+        decode 8 bits only.)
       channels: which channels of the file to take, three or one; default all.
 
     Raises:
@@ -51,7 +56,7 @@ def stored_image(
         raise DataError(f"{path} is not a readable image: {error}.") from error
     if keep:
         return Stored(data, image.size)
-    upright = ImageOps.exif_transpose(image)
+    upright, curve = ImageOps.exif_transpose(image), None
     if channels:
         upright = _chosen(upright, channels, path)
     if kind == "labels":
@@ -60,14 +65,13 @@ def stored_image(
         values = np.asarray(upright, np.float32)
         if not np.isfinite(values).all():
             raise DataError(f"{path} holds values that are not finite numbers.")
-        curve = tonemap.fixed(*limits) if limits else tonemap.percentile(values)
-        limits = curve.values
+        curve = tonemap.fit(tone)(values)
         converted = Image.fromarray(np.round(255 * curve(values)).astype(np.uint8))
     else:
         converted = upright.convert("L" if kind == "grey" else "RGB")
     buffer = io.BytesIO()
     converted.save(buffer, format="PNG")
-    return Stored(buffer.getvalue(), converted.size, limits)
+    return Stored(buffer.getvalue(), converted.size, curve)
 
 
 def require_same_size(path: epath.Path, image: Stored, other_path: epath.Path, other: Stored) -> None:

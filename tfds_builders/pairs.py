@@ -14,6 +14,8 @@ _KINDS = {"visible": "colour", "infrared": "grey", "labels": "labels"}
 class Pairs(LayoutBuilder):
     """Pairs matched by stem: id, visible (H,W,3) uint8, infrared (H,W,1) uint8.
 
+    `infrared_tone` is the curve (`ToneMap.to_json`) that the infrared image was brought to 8 bits by, "" where its file
+    had 8.
     Where the source has them: labels (H,W,1) uint8 class numbers, and boxes, a sequence of bbox (ymin, xmin, ymax,
     xmax in 0..1) and label.
     """
@@ -26,6 +28,7 @@ class Pairs(LayoutBuilder):
             "id": tfds.features.Text(),
             "visible": tfds.features.Image(shape=(None, None, 3)),
             "infrared": tfds.features.Image(shape=(None, None, 1)),
+            "infrared_tone": tfds.features.Text(),
         }
         if "labels" in roles:
             features["labels"] = tfds.features.LabeledImage(labels=list(row.label_classes) or None)
@@ -42,8 +45,9 @@ class Pairs(LayoutBuilder):
             fields["boxes"] = read_boxes(paths.pop("boxes"), self.builder_config.box_classes)
         channels = self.builder_config.channels
         images = {
-            role: stored_image(path, _KINDS[role], channels=channels.get(role, ())) for role, path in paths.items()
+            role: stored_image(path, _KINDS[role], self.tone, channels.get(role, ())) for role, path in paths.items()
         }
+        fields["infrared_tone"] = images["infrared"].kept_tone
         for role in images:
             require_same_size(paths[role], images[role], paths["visible"], images["visible"])
         return fields | {role: image.data for role, image in images.items()}

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
 
+from lure_jax.data import tonemap
 from lure_jax.text.conditions import INFRARED, VISIBLE
 from tfds_builders.files import DataError
 from tfds_builders.layouts import Folders, Hashed, Layout, RestorationRow, Row
@@ -65,6 +66,7 @@ def build(
     modality: str | None = None,
     condition: str | None = None,
     files: Mapping[str, str] | None = None,
+    tone: str = "percentile",
     overwrite: bool = False,
 ) -> Summary:
     """Builds one row of the layout table into `data_dir`, in array_record; a failed build leaves nothing.
@@ -78,6 +80,7 @@ def build(
       condition: what a restoration row's degraded images suffer from; default the row's.
       files: role -> path pattern, where the files are named otherwise than in the row's first layout (tfds_builders
         .layouts.Layout); a pattern without {split} makes the split a stable hash, unless lists say it.
+      tone: how images of more than 8 bits become 8: "percentile", "plateau" or "LOW:HIGH" in stored values.
       overwrite: replace the data set if it is already built.
 
     Raises:
@@ -88,6 +91,7 @@ def build(
         raise DataError(f"Save {entry.name!r} under a name of its own, as you choose its files.")
     row = _adapted(entry, save_as, modality, condition)
     row = _with_files(row, files) if files else row
+    tonemap.fit(tone)
     data_dir = epath.Path(data_dir)
     target = data_dir / entry.builder / row.name
     if target.exists() and not overwrite:
@@ -95,7 +99,9 @@ def build(
     workshop = data_dir / f".building-{uuid.uuid4().hex[:8]}"
     try:
         with quiet_tfds():
-            builder = BUILDERS[entry.builder](source=source, config=row, data_dir=workshop, file_format="array_record")
+            builder = BUILDERS[entry.builder](
+                source=source, tone=tone, config=row, data_dir=workshop, file_format="array_record"
+            )
             builder.download_and_prepare()
         counts = {split: info.num_examples for split, info in builder.info.splits.items()}
         target.parent.mkdir(parents=True, exist_ok=True)

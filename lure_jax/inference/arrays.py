@@ -16,15 +16,18 @@ class Form(NamedTuple):
     dtype: np.dtype
 
 
-def to_unit(image: np.ndarray, modality: str) -> tuple[Float[np.ndarray, "B H W C"], Form]:
+def to_unit(
+    image: np.ndarray, modality: str, fit: tonemap.Fit = tonemap.percentile
+) -> tuple[Float[np.ndarray, "B H W C"], Form]:
     """Checks an image and brings it into [0,1] float32: (B,H,W,3) visible, (B,H,W,1) infrared.
 
     Args:
       image: (H,W), (H,W,1), (H,W,3) or a batch (B,H,W,1), (B,H,W,3); uint8, uint16, or floats in [0,1]. Grey visible
-        images are repeated to RGB, infrared ones stored as RGB reduced to luma. A uint16 infrared image is stretched
-        (`stretch`): cameras put 14 bits, often a narrow band of them, into a 16-bit file. A uint16 visible image is
-        divided by 65535.
+        images are repeated to RGB, infrared ones stored as RGB reduced to luma. A uint16 infrared image is tone
+        mapped: cameras put 14 bits, often a narrow band of them, into a 16-bit file. A uint16 visible image is divided
+        by 65535.
       modality: "visible" or "infrared", also for messages.
+      fit: gives the curve of each uint16 infrared image (`tonemap.fit`).
 
     Returns:
       The image, and the form its result should have.
@@ -46,7 +49,7 @@ def to_unit(image: np.ndarray, modality: str) -> tuple[Float[np.ndarray, "B H W 
     if modality == "infrared":
         unit = np.asarray(luma(unit))[..., None] if unit.shape[-1] == 3 else unit
         if image.dtype == np.uint16:
-            unit = np.stack([stretch(one) for one in unit])
+            unit = np.stack([_toned(one, fit) for one in unit])
     return np.ascontiguousarray(np.broadcast_to(unit, (*unit.shape[:3], 3 if modality == "visible" else 1))), form
 
 
@@ -74,7 +77,15 @@ def stretch(values: np.ndarray) -> Float[np.ndarray, "..."]:
     return tonemap.percentile(values)(values).astype(np.float32)
 
 
+def _toned(values: Float[np.ndarray, "H W 1"], fit: tonemap.Fit) -> Float[np.ndarray, "H W 1"]:
+    """uint16 values as stored by the curve that is fitted to them; between percentiles a flat image keeps its value."""
+    flat = fit is tonemap.percentile and values.min() == values.max()
+    return values / np.float32(65535) if flat else fit(values)(values)
+
+
 def _scaled(image: np.ndarray, modality: str) -> Float[np.ndarray, "..."]:
+    if image.dtype == np.uint16 and modality == "infrared":
+        return image.astype(np.float32)
     if image.dtype in (np.uint8, np.uint16):
         return image.astype(np.float32) / np.iinfo(image.dtype).max
     if image.dtype.kind != "f":

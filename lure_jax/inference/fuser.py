@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Array, Float, Int
 
+from lure_jax.data import tonemap
 from lure_jax.inference import arrays, buckets
 from lure_jax.inference.prompt import Prompt, answer_auto, conditions_of, is_auto, read_prompt
 from lure_jax.inference.weights import Released, load
@@ -22,7 +23,7 @@ class Fuser:
     """Fuses and, with a LURE model, restores: one released model.
 
     Images are numpy arrays, (H,W), (H,W,1), (H,W,3) or a batch (B,H,W,C) of any size from 1x1; uint8, uint16 or floats
-    in [0,1]. A uint16 infrared image is stretched between its 0.1 and 99.9 percentiles, any other is taken as it is.
+    in [0,1]. A uint16 infrared image is tone mapped as `tone` says, any other is taken as it is.
 
     A prompt is "auto" (each image's conditions are found by the network), a sentence about both images ("dark and
     noisy, the thermal has stripes"), or {"visible": ..., "infrared": ...}. A two-stream model ignores it. The first
@@ -31,13 +32,18 @@ class Fuser:
     Args:
       released: as `weights.load` gives it.
       sizes: (height, width) of images to come; they will share at most six compiled shapes.
+      tone: "percentile" (each image between its 0.1 and 99.9 percentiles), "plateau", "LOW:HIGH" in stored values, or
+        a curve (`lure_jax.data.tonemap`), such as the one that a data set keeps of an image.
 
     Example:
       fuser = Fuser.load("lure_tiny")
       fused = fuser.fuse(visible, infrared, prompt="low light")
     """
 
-    def __init__(self, released: Released, sizes: Iterable[buckets.Size] = ()):
+    def __init__(
+        self, released: Released, sizes: Iterable[buckets.Size] = (), tone: str | tonemap.ToneMap = "percentile"
+    ):
+        self._fit = tonemap.fit(tone)
         self.config = released.config
         self._model = released.model
         self._restores = isinstance(released.model, Lure)
@@ -47,13 +53,19 @@ class Fuser:
         self._shapes = buckets.plan(sizes, self._multiple)
 
     @classmethod
-    def load(cls, name_or_dir: epath.PathLike, sizes: Iterable[buckets.Size] = ()) -> "Fuser":
+    def load(
+        cls,
+        name_or_dir: epath.PathLike,
+        sizes: Iterable[buckets.Size] = (),
+        tone: str | tonemap.ToneMap = "percentile",
+    ) -> "Fuser":
         """A Fuser of a model in the package ("lure_tiny"), of a model's folder or of a training workdir.
 
         Raises:
           WeightsError: there is no such model, or it does not fit this version of the package.
+          UserError: an unknown tone mapping.
         """
-        return cls(load(name_or_dir), sizes)
+        return cls(load(name_or_dir), sizes, tone)
 
     def fuse(
         self, visible: np.ndarray, infrared: np.ndarray, prompt: str | Mapping[str, str] | Prompt = "auto"
@@ -73,7 +85,7 @@ class Fuser:
         """
         prompt = self._read(prompt)
         unit_v, form = arrays.to_unit(visible, "visible")
-        unit_i, _ = arrays.to_unit(infrared, "infrared")
+        unit_i, _ = arrays.to_unit(infrared, "infrared", self._fit)
         if unit_v.shape[:3] != unit_i.shape[:3]:
             raise ValueError(
                 f"The visible image has shape {np.shape(visible)} and the infrared one {np.shape(infrared)}; "
@@ -104,7 +116,7 @@ class Fuser:
         _check(modality)
         self.check_restores()
         prompt = self._read({modality: prompt} if isinstance(prompt, str) else prompt)
-        unit, form = arrays.to_unit(image, modality)
+        unit, form = arrays.to_unit(image, modality, self._fit)
         (padded,), mask = self._pad(unit)
         ids = _repeat(getattr(prompt, modality), len(unit))
         restored = _restore(self._model, self._params, padded, ids, self._thresholds, mask, modality)
@@ -125,7 +137,7 @@ class Fuser:
         """
         _check(modality)
         self.check_restores()
-        unit, form = arrays.to_unit(image, modality)
+        unit, form = arrays.to_unit(image, modality, self._fit)
         (padded,), mask = self._pad(unit)
         probability = np.asarray(_detect(self._model, self._params, padded, mask))
         batched = len(form.shape) == 4

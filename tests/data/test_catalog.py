@@ -195,6 +195,13 @@ def test_listing_is_complete_and_names_are_unique():
         assert entry.row.verified <= bool(entry.row.citation and entry.row.homepage)
 
 
+def test_the_table_of_the_docs_is_the_listing():
+    text = (pathlib.Path(__file__).parents[2] / "docs/data.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    told = [[row[0], row[1], row[3]] for row in rows if row[-1] in ("yes", "no")]
+    assert told == [[entry.name, entry.builder, "yes" if entry.row.verified else "no"] for entry in catalog.listing()]
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_real_images(name, shared_data, tmp_path):
     assert catalog.build(name, shared_data, tmp_path).counts == REAL[name]

@@ -15,6 +15,7 @@ STRONGER = {
         "density": (0.001, 0.004, 0.01, 0.03),
         "length": (5, 9, 15, 21),
         "opacity": (0.2, 0.4, 0.6, 0.8),
+        "veil": (0.0, 0.06, 0.12, 0.3),
     },
     ("visible", "snow"): {
         "small": (0.6, 0.9, 1.2),
@@ -22,11 +23,13 @@ STRONGER = {
         "small_density": (0.002, 0.005, 0.02),
         "large_density": (0.0005, 0.001, 0.005),
         "opacity": (0.3, 0.6, 0.9),
+        "motion": (1, 3, 5),
+        "veil": (0.0, 0.1, 0.2, 0.4),
     },
     ("visible", "blur"): {"length": (3, 7, 11, 15), "radius": (1.0, 2.0, 3.0)},
     ("visible", "low_light"): {"gain": (0.3, 0.1, 0.03, 0.01, 0.003)},
     ("visible", "over_exposure"): {"gain": (1.2, 2, 3, 4.5)},
-    ("visible", "noise"): {"sd": (1, 3, 10, 30, 60)},
+    ("visible", "noise"): {"sd": (1, 3, 10, 30, 60), "grain_sd": (0.5, 0.7, 1.0)},
     ("infrared", "blur"): {"length": (3, 7, 11, 15), "radius": (1.0, 2.0, 3.0)},
     ("infrared", "low_contrast"): {"contrast": (0.9, 0.6, 0.4, 0.15)},
     ("infrared", "noise"): {"sd": (1, 3, 10, 30, 60), "dead": (0.0, 0.002, 0.02)},
@@ -55,6 +58,8 @@ def apply(key, image, seed=0, **fixed):
         (name, distribution, int if isinstance(distribution, Integer) else float)
         for name, distribution in d.STRENGTHS[key].items()
     )}  # fmt: skip
+    if "grain_share" in middle:
+        middle["grain_share"] = 1.0 if "grain_sd" in fixed else 0.0
     if "motion_share" in middle:
         middle["motion_share"] = 1.0 if "length" in fixed else 0.0
     return d.DEGRADATIONS[key](image, rng(seed), **middle | fixed)

@@ -104,19 +104,23 @@ def test_shapes_types_and_ranges(data_dir):
 
 @pytest.mark.parametrize(("pool", "counts"), [("restoration", (0, 1, 2)), ("fusion", (0,))])
 def test_the_same_for_any_number_of_workers_and_resumable_anywhere(pool, counts, data_dir):
-    expected = batches(recipe(data_dir), pool, 5, seed=3)
+    wide = stage(pool, batch=20)
+    expected = batches(recipe(data_dir), pool, 5, seed=3, batch=20)
+    if pool == "restoration":  # every degradation is among them
+        drawn = joined(expected)["conditions"].any(0)
+        assert {tuple(CONDITIONS[index]) for index in np.flatnonzero(drawn)} == set(DEGRADATIONS)
     assert any(np.abs(a - b).max() > 0 for a, b in zip(expected[0].values(), expected[1].values(), strict=True))
     with pytest.raises(AssertionError):
-        same(expected, batches(recipe(data_dir), pool, 5, seed=4))
+        same(expected, batches(recipe(data_dir), pool, 5, seed=4, batch=20))
     for workers in counts:
         config = recipe(data_dir, workers=workers)
-        iterator = pipeline.make_iterator(config, stage(pool), seed=3)
+        iterator = pipeline.make_iterator(config, wide, seed=3)
         start = list(itertools.islice(iterator, 3))
         position = iterator.get_state()
         same(start + list(itertools.islice(iterator, 2)), expected)
         if workers == 2:  # starting workers takes seconds
             continue
-        again = pipeline.make_iterator(config, stage(pool), seed=3)
+        again = pipeline.make_iterator(config, wide, seed=3)
         again.set_state(position)
         same(list(itertools.islice(again, 2)), expected[3:])
 

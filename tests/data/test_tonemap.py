@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lure_jax.data.tonemap import ToneMap, fixed, percentile, plateau
+from lure_jax.data.tonemap import ToneMap, fit, fixed, percentile, plateau
+from lure_jax.errors import UserError
 
 FRAME = np.random.default_rng(0).normal(8000, 60, (50, 60)).astype(np.uint16)
 
@@ -44,11 +45,36 @@ def test_plateau_keeps_order_and_gives_a_small_warm_object_more_contrast():
     assert curve(frame[50:]).std() > 2 * percentile(frame)(frame[50:]).std()
 
 
-def test_a_curve_kept_as_numbers_gives_the_same_again():
-    curve = plateau(FRAME)
-    again = ToneMap(*[tuple(part) if isinstance(part, list) else part for part in [*map(
-        lambda part: list(part) if isinstance(part, tuple) else part, curve)]])  # fmt: skip
+@pytest.mark.parametrize("curve", [percentile(FRAME), fixed(7000, 9000), plateau(FRAME)])
+def test_a_curve_kept_as_text_is_the_same_again(curve):
+    again = ToneMap.from_json(curve.to_json())
+    assert again == curve and "\n" not in curve.to_json()
     np.testing.assert_array_equal(again(FRAME), curve(FRAME))
+
+
+@pytest.mark.parametrize("curve", [percentile(FRAME), fixed(7000, 9000), plateau(FRAME)])
+def test_tones_are_turned_back_to_values(curve):
+    tones = np.linspace(0, 1, 256)
+    values = curve.inverse(tones)
+    assert (np.diff(values) > 0).all() and values[0] >= curve.values[0] and values[-1] <= curve.values[-1]
+    np.testing.assert_allclose(curve(values), tones, atol=1e-6)
+    if curve.method != "plateau":
+        inside = np.clip(FRAME, curve.values[0], curve.values[-1])
+        np.testing.assert_allclose(curve.inverse(curve(FRAME)), inside, atol=0.01)
+
+
+def test_tones_of_no_width_are_turned_back_to_their_highest_value():
+    curve = ToneMap("plateau", (10.0, 20.0, 30.0, 40.0), (0.0, 0.5, 0.5, 1.0))
+    np.testing.assert_allclose(curve.inverse(np.array([0.0, 0.25, 0.5, 0.75, 1.0])), [10, 15, 30, 35, 40])
+
+
+def test_a_method_by_its_name():
+    assert fit("percentile")(FRAME) == percentile(FRAME) and fit("plateau")(FRAME) == plateau(FRAME)
+    assert fit("7000:9000")(FRAME) == fixed(7000, 9000)
+    assert fit(fixed(1, 2))(FRAME) == fixed(1, 2)
+    for wrong in ("linear", "5:", "9:7"):
+        with pytest.raises(UserError, match=f"Tone mapping '{wrong}' is none of percentile, plateau or LOW:HIGH"):
+            fit(wrong)
 
 
 def test_frames_must_be_finite():

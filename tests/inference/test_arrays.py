@@ -1,9 +1,15 @@
 """Arrays as users hold them, into the network's form and back."""
 
+import io
+
 import numpy as np
 import pytest
+from etils import epath
+from PIL import Image
 
+from lure_jax.data.tonemap import fit
 from lure_jax.inference.arrays import from_unit, stretch, to_unit
+from tfds_builders.images import stored_image
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
@@ -38,6 +44,16 @@ def test_sixteen_bit_thermal_frames_are_stretched_each_on_its_own_and_visible_on
     assert unit.min() == 0 and unit.max() == 1 and abs(np.median(unit) - 0.5) < 0.01
     np.testing.assert_allclose(unit[0], unit[1], atol=1e-4)
     assert to_unit(narrow, "visible")[0].max() == pytest.approx(8000 / 65535)
+
+
+@pytest.mark.parametrize("tone", ["percentile", "plateau", "7000:9000"])
+def test_thermal_frames_are_mapped_as_the_builders_do(tone, tmp_path):
+    frame = np.random.default_rng(0).normal(8000, 60, (20, 30)).astype(np.uint16)
+    Image.fromarray(frame).save(tmp_path / "a.png")
+    stored = stored_image(epath.Path(tmp_path / "a.png"), "grey", tone)
+    unit, _ = to_unit(frame, "infrared", fit(tone))
+    np.testing.assert_array_equal(np.round(255 * unit[0, ..., 0]), np.asarray(Image.open(io.BytesIO(stored.data))))
+    np.testing.assert_array_equal(unit, to_unit(frame, "infrared", fit(stored.tone))[0])
 
 
 def test_stretching_goes_between_the_percentiles_and_survives_dead_pixels():

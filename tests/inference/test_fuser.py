@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from random_model import save_random_model
 
+from lure_jax.data import tonemap
 from lure_jax.inference import fuser as module
 from lure_jax.inference.fuser import Fuser
 from lure_jax.inference.prompt import SLOTS, read_prompt
@@ -174,3 +175,12 @@ def test_six_megapixels_need_less_than_eight_gigabytes(released):
         released.model, released.params, *images, ids, ids, released.thresholds, array(*image)
     )
     assert lowered.compile().memory_analysis().temp_size_in_bytes < 6e9  # measured with numpy and all: 4.4 GB
+
+
+def test_a_thermal_frame_is_mapped_by_the_curve_that_is_given(released, fuser):
+    visible, _ = _pair(64, 96)
+    frame = np.random.default_rng(0).normal(8000, 60, (64, 96)).astype(np.uint16)
+    curve = tonemap.plateau(frame[:32])
+    fused = Fuser(released, sizes=[(64, 96)], tone=curve).fuse(visible, frame)
+    np.testing.assert_array_equal(fused, fuser.fuse(visible, curve(frame)))
+    assert np.abs(fused - fuser.fuse(visible, frame)).max() > 0

@@ -1,11 +1,15 @@
 """Every row of the pairs table, on tiny folders laid out as the row says."""
 
+import collections
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.features import image_feature
 
+from lure_jax.data import catalog
+from lure_jax.data.tonemap import ToneMap, fit
 from tfds_builders.files import DataError
 from tfds_builders.pair_rows import PAIRS
 from tfds_builders.pairs import Pairs
@@ -13,7 +17,8 @@ from tfds_builders.pairs import Pairs
 VOC = """<annotation><size><width>8</width><height>6</height></size><object><name>person</name>
 <bndbox><xmin>2</xmin><ymin>3</ymin><xmax>4</xmax><ymax>6</ymax></bndbox></object></annotation>"""
 
-# Row, layout: (visible, infrared, labels, boxes) of each example with its split; the files as the set is published.
+# Row, and a word where it has another layout: (visible, infrared, labels, boxes) of each example with its split; the
+# files as the set is published.
 PUBLISHED = {
     "msrs": [
         (
@@ -58,6 +63,7 @@ PUBLISHED = {
     ],
     "m3fd": [("Vis/00000.png", "Ir/00000.png", None, "Annotation/00000.xml", "train")],
     "vifb": [("VIS/carLight.jpg", "IR/carLight.jpg", None, None, "test")],
+    "vifb input": [("input/VI/carLight.png", "input/IR/carLight.png", None, None, "test")],
     "folders": [
         ("visible/8.png", "infrared/8.jpg", "labels/8.png", "boxes/8.txt", "val"),
         ("visible/2.webp", "infrared/2.png", "labels/2.png", "boxes/2.txt", "train"),
@@ -84,8 +90,8 @@ def examples(builder):
     return {split: {example["id"].decode(): example for example in source} for split, source in sources.items()}
 
 
-def write_published(row, paint, folder):
-    for seed, (visible, infrared, labels, boxes, split) in enumerate(PUBLISHED[row]):
+def write_published(key, paint, folder):
+    for seed, (visible, infrared, labels, boxes, split) in enumerate(PUBLISHED[key]):
         paint(f"in/{visible}", "RGB" if infrared else "RGBA", seed=seed)
         if infrared:
             paint(f"in/{infrared}", "L", seed=seed + 10)
@@ -95,28 +101,28 @@ def write_published(row, paint, folder):
             paint(f"in/{labels}", "L", seed=seed + 20)
         if boxes:
             (folder / boxes).parent.mkdir(parents=True, exist_ok=True)
-            voc = VOC.replace("person", "People") if row == "m3fd" else VOC
+            voc = VOC.replace("person", "People") if key == "m3fd" else VOC
             (folder / boxes).write_text(voc if boxes.endswith("xml") else "0 0.5 0.5 0.5 1.0\n")
 
 
 def test_every_row_is_tested():
-    names = {row.name for row in PAIRS}
-    assert names == set(PUBLISHED)
+    tested = collections.Counter(key.split()[0] for key in [*PUBLISHED, *SHARED])
+    assert tested == {row.name: len(row.layouts) for row in PAIRS}
     assert {row.name for row in PAIRS if row.verified} == set(SHARED)
     assert all(row.citation and row.homepage for row in PAIRS if row.name != "folders")
 
 
-@pytest.mark.parametrize("row", PUBLISHED)
-def test_published_layout(row, paint, tmp_path):
-    write_published(row, paint, tmp_path / "in")
-    found = examples(built(row, tmp_path / "in", tmp_path / "out"))
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_published_layout(key, paint, tmp_path):
+    write_published(key, paint, tmp_path / "in")
+    found = examples(built(key.split()[0], tmp_path / "in", tmp_path / "out"))
     expected = {}
-    for visible, *_, split in PUBLISHED[row]:
+    for visible, *_, split in PUBLISHED[key]:
         expected.setdefault(split, set()).add(visible.rsplit("/")[-1].split(".")[0])
     assert {split: set(members) for split, members in found.items()} == expected
-    for seed, (visible, infrared, labels, boxes, split) in enumerate(PUBLISHED[row]):
+    for seed, (visible, infrared, labels, boxes, split) in enumerate(PUBLISHED[key]):
         example = found[split][visible.rsplit("/")[-1].split(".")[0]]
-        assert set(example) == {"id", "visible", "infrared"} | ({"labels"} if labels else set()) | (
+        assert set(example) == {"id", "visible", "infrared", "infrared_tone"} | ({"labels"} if labels else set()) | (
             {"boxes"} if boxes else set()
         )
         assert example["visible"].shape == (6, 8, 3) and example["infrared"].shape == (6, 8, 1)
@@ -163,7 +169,7 @@ def test_layout_of_the_shared_folder(row, paint, tmp_path):
 def test_class_names_are_stored_with_the_data(paint, tmp_path):
     write_published("msrs", paint, tmp_path / "in")
     built("msrs", tmp_path / "in", tmp_path / "out")
-    features = tfds.builder_from_directory(tmp_path / "out/pairs/msrs/1.0.0").info.features
+    features = tfds.builder_from_directory(tmp_path / "out/pairs/msrs/1.1.0").info.features
     assert features["labels"].names[:3] == ["unlabelled", "car", "person"]
     assert features["boxes"]["label"].names == ["person", "bicycle", "car"]
 
@@ -184,6 +190,28 @@ def test_pixels_are_the_same_with_and_without_opencv(paint, tmp_path, monkeypatc
         assert by_library[0][role].dtype == by_library[1][role].dtype == np.uint8
         np.testing.assert_array_equal(by_library[0][role], by_library[1][role])
     np.testing.assert_array_equal(by_library[0]["labels"][..., 0], np.arange(48).reshape(6, 8))
+
+
+@pytest.mark.parametrize("tone", ["percentile", "plateau", "7000:9000"])
+def test_the_curve_of_a_thermal_frame_is_kept_and_turns_values_back(tone, paint, tmp_path):
+    for stem in ("2", "8"):
+        paint(f"in/visible/{stem}.png", size=(50, 40))
+    thermal = np.random.default_rng(0).normal(8000, 60, (40, 50)).astype(np.uint16)
+    (tmp_path / "in/infrared").mkdir()
+    Image.fromarray(thermal).save(tmp_path / "in/infrared/2.png")
+    paint("in/infrared/8.png", "L", size=(50, 40))
+    catalog.build("pairs/folders", tmp_path / "in", tmp_path / "out", save_as="rig", tone=tone)
+    built_rig = catalog.open_split("rig", tmp_path / "out", "train+val")
+    found = {example["id"]: example for example in (built_rig[index] for index in range(len(built_rig)))}
+    curve = ToneMap.from_json(found[b"2"]["infrared_tone"].decode())
+    assert curve == fit(tone)(thermal.astype(np.float32))
+    stored = found[b"2"]["infrared"][..., 0]
+    np.testing.assert_array_equal(stored, np.round(255 * curve(thermal)))
+    inside = (thermal > curve.values[0]) & (thermal < curve.values[-1])
+    step = np.diff(curve.inverse(np.arange(256) / 255)).max()
+    assert inside.mean() > 0.99 and step < (curve.values[-1] - curve.values[0]) / 8
+    np.testing.assert_allclose(curve.inverse(stored / 255)[inside], thermal[inside], atol=step)
+    assert found[b"8"]["infrared_tone"] == b""
 
 
 def test_manual_dir_is_the_default_source(paint, tmp_path):

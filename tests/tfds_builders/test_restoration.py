@@ -1,18 +1,20 @@
 """Every row of the restoration table, on tiny folders laid out as the row says."""
 
+import collections
 import dataclasses
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lure_jax.data.tonemap import ToneMap
 from lure_jax.text.conditions import CONDITIONS
 from tfds_builders.files import DataError
 from tfds_builders.restoration import Restoration
 from tfds_builders.restoration_rows import RESTORATION
 
 REALBLUR = "RealBlur-J_ECC_IMCORR_centroid_itensity_ref"
-# Row: (degraded, reference, split) of each example, as the set is published.
+# Row, and a word where it has another layout: (degraded, reference, split) of each example, as the set is published.
 PUBLISHED = {
     "lol": [
         ("our485/low/2.png", "our485/high/2.png", "train"),
@@ -40,13 +42,24 @@ PUBLISHED = {
         (f"Data/{scene}/NOISY_SRGB_010.PNG", f"Data/{scene}/GT_SRGB_010.PNG", "val")
         for scene in ("0001_001_S6_00100_00060_3200_L", "0011_001_S6_00800_00500_5500_N")
     ],
+    "sidd medium": [
+        (f"Data/{scene}/0001_NOISY_SRGB_{n}.PNG", f"Data/{scene}/0001_GT_SRGB_{n}.PNG", "val")
+        for scene in ("0001_001_S6_00100_00060_3200_L",)
+        for n in ("010", "011")
+    ],
     "cc15": [("5dmark3_iso3200_1_real.png", "5dmark3_iso3200_1_mean.png", "test")],
     "reside": [
         ("outdoor/hazy/0001_0.8_0.2.jpg", "outdoor/gt/0001.png", "test"),
         ("outdoor/hazy/0001_0.9_0.1.jpg", "outdoor/gt/0001.png", "test"),
     ],
+    "reside indoor": [("indoor/hazy/1400_1.png", "indoor/gt/1400.png", "test")],
+    "reside training": [
+        ("hazy/2_0.8_0.2.png", "clear/2.png", "train"),
+        ("hazy/8_1_0.2.png", "clear/8.png", "val"),
+    ],
     "nh_haze": [("01_hazy.png", "01_GT.png", "train"), ("12_hazy.png", "12_GT.png", "test")],
     "rain100": [("rainy/rain-001.png", "norain-001.png", "test")],
+    "rain100 training": [("rain-2.png", "norain-2.png", "train")],
     "spa": [("rain/000.png", "gt/000gt.png", "test")],
     "snow100k": [
         ("all/synthetic/beautiful_smile_00001.jpg", "all/gt/beautiful_smile_00001.jpg", "train"),
@@ -88,29 +101,31 @@ def own_row(**changes):
 
 
 def test_every_row_is_tested_and_names_a_condition():
-    assert {row.name for row in RESTORATION} == set(PUBLISHED)
+    tested = collections.Counter(key.split()[0] for key in [*PUBLISHED, *SHARED])
+    assert tested == {row.name: len(row.layouts) for row in RESTORATION}
     assert {row.name for row in RESTORATION if row.verified} == {"lol", "polyu", "clean"}
     assert all(row.citation and row.homepage for row in RESTORATION if row.name != "folders")
     assert [CONDITION[name] for name in ("lol", "polyu", "reside")] == [b"low_light", b"noise", b"haze"]
     assert all((row.modality, row.condition) in CONDITIONS for row in RESTORATION if row.condition)
 
 
-@pytest.mark.parametrize("row", PUBLISHED)
-def test_published_layout(row, paint, tmp_path):
-    for seed, (degraded, reference, _) in enumerate(PUBLISHED[row]):
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_published_layout(key, paint, tmp_path):
+    files, row = PUBLISHED[key], key.split()[0]
+    for seed, (degraded, reference, _) in enumerate(files):
         paint(f"in/{reference}", seed=seed)
         if degraded:
             paint(f"in/{degraded}", seed=seed + 10)
     if row == "realblur":
         for split in ("train", "test"):
-            lines = [f"{reference} {degraded}" for degraded, reference, s in PUBLISHED[row] if s == split]
+            lines = [f"{reference} {degraded}" for degraded, reference, s in files if s == split]
             (tmp_path / f"in/RealBlur_J_{split}_list.txt").write_text("\n".join(lines))
     config = own_row(condition="haze") if row == "folders" else row
     found = examples(config, tmp_path / "in", tmp_path / "out")
     stored = [(split, example) for split, members in found.items() for example in members.values()]
-    assert sorted(split for split, _ in stored) == sorted(split for *_, split in PUBLISHED[row])
-    for seed, (degraded, reference, wanted) in enumerate(PUBLISHED[row]):
-        last = max(n for n, (_, other, _) in enumerate(PUBLISHED[row]) if other == reference)
+    assert sorted(split for split, _ in stored) == sorted(split for *_, split in files)
+    for seed, (degraded, reference, wanted) in enumerate(files):
+        last = max(n for n, (_, other, _) in enumerate(files) if other == reference)
         pixels = {"reference": stored_pixels(reference, last, tmp_path)}
         pixels["degraded"] = stored_pixels(degraded, seed + 10, tmp_path) if degraded else pixels["reference"]
         same = [e for split, e in stored if split == wanted and all(np.array_equal(e[k], v) for k, v in pixels.items())]
@@ -178,6 +193,8 @@ def test_sixteen_bit_infrared_pair_shares_the_limits_of_its_reference(tmp_path):
     example = examples(row, tmp_path / "in", tmp_path / "out")["test"]["1"]
     assert example["reference"].max() == 255
     np.testing.assert_allclose(example["degraded"].astype(int), example["reference"] / 2, atol=2)
+    curve = ToneMap.from_json(example["tone"].decode())
+    np.testing.assert_allclose(curve.inverse(example["reference"][..., 0] / 255), reference, atol=8)
 
 
 def test_sizes_must_agree(paint, tmp_path):

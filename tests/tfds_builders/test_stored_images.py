@@ -39,11 +39,12 @@ def test_sixteen_bits_are_cut_at_their_percentiles(tmp_path, suffix):
     values[0, 0] = 65_535  # a dead pixel
     Image.fromarray(values).save(tmp_path / f"a.{suffix}")
     stored = stored_image(epath.Path(tmp_path / f"a.{suffix}"), "grey")
-    low, high = stored.limits
+    assert stored.tone.method == "percentile"
+    low, high = stored.tone.values
     assert 20_000 <= low < 20_020 and 23_980 < high <= 24_000
     expected = np.clip((values.astype(float) - low) / (high - low), 0, 1) * 255
     np.testing.assert_allclose(decoded(stored), expected, atol=0.51)
-    shared = stored_image(epath.Path(tmp_path / f"a.{suffix}"), "grey", limits=(0.0, 65_535.0))
+    shared = stored_image(epath.Path(tmp_path / f"a.{suffix}"), "grey", tone="0:65535")
     np.testing.assert_allclose(decoded(shared), values / 257, atol=0.51)
 
 
