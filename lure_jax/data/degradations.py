@@ -130,17 +130,20 @@ def visible_noise(
     *,
     sd: float,
     shot_share: float,
+    common: float,
     grain_share: float,
     grain: float,
     grain_sd: float,
 ) -> Image:
-    """y = x + sqrt(s x / 0.4 + 1 - s) sd/255 n, s = `shot_share`: camera noise in stored values.
+    """y = x + sqrt(s x / 0.4 + 1 - s) sd/255 m, m = sqrt(c) n' + sqrt(1 - c) n, s = `shot_share`: camera noise.
 
-    With probability `grain_share` the noise is blurred by a disc of radius `grain`, as demosaicing and compression do,
-    and scaled so that its standard deviation is `grain_sd` times that.
+    In stored values; n' is the same in all channels, so that c = `common` is the correlation between them. With
+    probability `grain_share` the noise is blurred by a disc of radius `grain`, as demosaicing and compression do, and
+    scaled so that its standard deviation is `grain_sd` times that.
     """
-    sd = sd / 255
-    noise = gaussian_poisson(image, rng, shot_share * sd**2 / 0.4, sd * (1 - shot_share) ** 0.5) - image
+    own, shared = (rng.standard_normal((*image.shape[:2], n), np.float32) for n in (image.shape[2], 1))
+    spread = np.sqrt(shot_share * image / 0.4 + 1 - shot_share) * (sd / 255)
+    noise = (spread * (common**0.5 * shared + (1 - common) ** 0.5 * own)).astype(np.float32)
     if rng.random() < grain_share:
         spread = disc_kernel(grain)
         noise = shift_sum(noise, spread) / np.sqrt((spread**2).sum()) * grain_sd
@@ -229,8 +232,9 @@ STRENGTHS: Strengths = {
     ("visible", "noise"): dict(
         sd=LogUniform(2, 55),
         shot_share=Uniform(0, 1),
-        grain_share=Uniform(0.5, 0.5),
-        grain=Uniform(0.7, 1.5),
+        common=Uniform(0, 0.9),
+        grain_share=Uniform(0.6, 0.6),
+        grain=Uniform(0.7, 3),
         grain_sd=Uniform(0.5, 1),
     ),
     ("infrared", "blur"): _BLUR,
