@@ -179,6 +179,14 @@ def test_noise_has_the_variance_of_its_formula(key, value):
         assert noise.std() == pytest.approx(10 / 255 * np.sqrt(share * value / 0.4 + 1 - share), rel=0.02)
 
 
+@pytest.mark.parametrize("common", [0.0, 0.5, 0.9])
+def test_channels_of_noise_correlate_as_asked(common):
+    fixed = dict(sd=10.0, shot_share=0.5, grain_share=0.0, common=common)
+    noise = apply(("visible", "noise"), flat(0.5), **fixed).reshape(-1, 3)
+    between = np.corrcoef(noise.T)[np.triu_indices(3, 1)]
+    np.testing.assert_allclose(between, common, atol=0.02)
+
+
 def test_grain_is_correlated_and_has_its_own_strength():
     fixed = dict(sd=10.0, shot_share=0.0, grain=1.5, grain_sd=0.7)
     noise = apply(("visible", "noise"), flat(0.5), grain_share=1.0, **fixed)[..., 0] - 0.5
