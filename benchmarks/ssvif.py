@@ -29,8 +29,9 @@ from lure_jax.training import checkpoints
 from lure_jax.training.progress import read_metrics
 
 ARMS = {
-    "L_x": dict(entropy=0.0, equivariance=0.0, smoothness=0.0),
-    "L_x + 2 L_e": dict(equivariance=0.0, smoothness=0.0),
+    "L_x": dict(balance=0.0, entropy=0.0, equivariance=0.0, smoothness=0.0),
+    "L_x + 2 L_e": dict(balance=0.0, equivariance=0.0, smoothness=0.0),
+    "balanced L_x + 2 L_e": dict(equivariance=0.0, smoothness=0.0),
     "full": {},
 }
 BATCH = 4

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lure_jax.models.blocks import Conv3x3, Dtype, LayerNorm, Pointwise, ResidualBlock, unshuffle
+from lure_jax.models.blocks import Conv3x3, Dtype, Pointwise, ResidualBlock, unshuffle
 from lure_jax.models.lure import pad_to_multiple
 
 STRIDE = 4  # pixels of the image a logit
@@ -38,6 +38,23 @@ def logit_size(image: Float[Array, "B H W C"]) -> tuple[int, int]:
     return -(-image.shape[1] // STRIDE), -(-image.shape[2] // STRIDE)
 
 
+class BatchNorm(nn.Module):
+    """Normalises each channel over the batch and its pixels, then scales and shifts; statistics in float32.
+
+    Always by the batch's own statistics, on a mesh the global one's: a head is never used on a single image.
+    """
+
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("norm",)), x.shape[-1:])
+        bias = self.param("bias", nn.with_logical_partitioning(nn.initializers.zeros, ("norm",)), x.shape[-1:])
+        centred = x.astype(jnp.float32) - x.mean((0, 1, 2), dtype=jnp.float32)
+        x = centred * jax.lax.rsqrt(jnp.square(centred).mean((0, 1, 2)) + 1e-5)
+        return (x * scale + bias).astype(self.dtype)
+
+
 class AllMlpHead(nn.Module):
     """SegFormer's head: a pyramid of feature maps to logits at stride 4 of the image.
 
@@ -61,7 +78,7 @@ class AllMlpHead(nn.Module):
             level = Pointwise(self.embed, dtype=self.dtype, name=f"level_{i}")(feature)
             levels.append(jax.image.resize(level, (batch, *size, self.embed), "linear"))
         x = Pointwise(self.embed, dtype=self.dtype, name="mix")(jnp.concatenate(levels, -1))
-        x = nn.gelu(LayerNorm(self.dtype, name="norm")(x))
+        x = nn.gelu(BatchNorm(self.dtype, name="norm")(x))
         return Pointwise(self.clusters, dtype=self.dtype, name="classify")(x).astype(jnp.float32)
 
 

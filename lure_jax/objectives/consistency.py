@@ -19,8 +19,9 @@ Logits = Float[Array, "B h w K"]
 
 
 class ConsistencyWeights(NamedTuple):
-    """Weights of L_e, L_eq and L_s beside L_x; 0 leaves a term out."""
+    """Weights of L_e, L_eq and L_s beside L_x, 0 leaves a term out; and how far L_x's answers are balanced."""
 
+    balance: float = 1.0
     entropy: float = 2.0
     equivariance: float = 0.3
     smoothness: float = 0.1
@@ -31,9 +32,20 @@ def cross_entropy(logits: Logits, target: Logits) -> Float[Array, "B h w"]:
     return -jnp.sum(target * jax.nn.log_softmax(logits), -1) / jnp.log(logits.shape[-1])
 
 
-def cross_loss(a: Logits, b: Logits) -> Float[Array, ""]:
-    """L_x = 0.5 [CE(a, sg argmax b) + CE(b, sg argmax a)] / log K: each head takes the other's answer for true."""
-    hard_a, hard_b = (stop_gradient(jax.nn.one_hot(x.argmax(-1), x.shape[-1])) for x in (a, b))
+def cross_loss(a: Logits, b: Logits, balance: float = 0.0) -> Float[Array, ""]:
+    """L_x = 0.5 [CE(a, sg argmax b) + CE(b, sg argmax a)] / log K: each head takes the other's answer for true.
+
+    With `balance` 1 the answer is argmax(log q - log mean q), q = softmax(b): what speaks for a cluster more than it
+    does on average over the batch. The plain argmax (balance 0) makes the most frequent cluster the answer everywhere
+    within some 50 steps, L_e or not: mean q stays nearly uniform as every pixel gives all others the same rest.
+    """
+
+    def answer(logits):
+        prior = jnp.log(jax.nn.softmax(logits).mean((0, 1, 2)) + 1e-9)
+        balanced = jax.nn.log_softmax(logits) - balance * prior
+        return stop_gradient(jax.nn.one_hot(balanced.argmax(-1), logits.shape[-1]))
+
+    hard_a, hard_b = answer(a), answer(b)
     return 0.5 * (cross_entropy(a, hard_b).mean() + cross_entropy(b, hard_a).mean())
 
 

@@ -91,13 +91,16 @@ def fusion_of(model, stage) -> Fusion:
 
 
 def consistency(heads: Heads, stage) -> Teach:
-    """L_c = L_x + 2 L_e + 0.3 L_eq + 0.1 L_s, without labels; `stage.consistency` may hold other weights."""
+    """L_c = L_x + 2 L_e + 0.3 L_eq + 0.1 L_s, without labels; `stage.consistency` may hold other weights.
+
+    L_x is balanced (ours): see `cross_loss`.
+    """
     weights = ConsistencyWeights(**stage.get("consistency", {}))
 
     def teach(params, batch, rng, output, fuse, limit):
         features, image = limit(output.features), limit(output.image)
         a, b = heads.apply({"params": params}, features, image)
-        terms = {"cross": cross_loss(a, b), "entropy": entropy_loss(a, b)}
+        terms = {"cross": cross_loss(a, b, weights.balance), "entropy": entropy_loss(a, b)}
         if weights.equivariance:
             terms["equivariance"] = equivariance(params, batch, rng, image, (a, b), fuse, limit)
         if weights.smoothness:

@@ -33,6 +33,19 @@ def test_cross_loss_by_hand_and_at_its_ends():
     np.testing.assert_allclose(consistency.cross_loss(jnp.zeros_like(a), jnp.zeros_like(a)), 1, rtol=1e-6)
 
 
+def test_balanced_answers_are_what_speaks_for_a_cluster_more_than_usual():
+    """Cluster 0 is everywhere the most probable; the halves differ in clusters 1 and 2 alone."""
+    small = 0.3 * jax.nn.one_hot(jnp.broadcast_to(1 + halves(), (2, 6, 5)), K)
+    a = small.at[..., 0].add(2.0)
+    assert not np.any(a.argmax(-1))
+    confident = sure(1 + jnp.broadcast_to(halves(), (2, 6, 5)))
+    one_sided = jax.grad(lambda x: consistency.cross_loss(x, a, 1.0))(confident)
+    assert np.abs(one_sided).max() < 1e-6  # the answers of `a` are the halves
+    assert np.abs(jax.grad(lambda x: consistency.cross_loss(x, a, 0.0))(confident)).max() > 1e-3
+    flat = jnp.zeros((2, 6, 5, K))
+    np.testing.assert_allclose(consistency.cross_loss(flat, flat, 1.0), 1, rtol=1e-5)
+
+
 def test_a_constant_answer_is_what_entropy_forbids():
     assert consistency.cross_loss(sure(2), sure(2)) < 1e-6  # L_x alone is content with it
     np.testing.assert_allclose(consistency.entropy_loss(sure(2), sure(2)), 1, atol=1e-6)

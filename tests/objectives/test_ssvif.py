@@ -146,7 +146,7 @@ def test_constant_weights_and_unknown_ones(params, batch):
 
 
 def test_the_ablation_leaves_terms_out(params, batch):
-    alone = FrozenConfigDict(dict(entropy=0.0, equivariance=0.0, smoothness=0.0))
+    alone = FrozenConfigDict(dict(balance=0.0, entropy=0.0, equivariance=0.0, smoothness=0.0))
     _, m, _, _ = evaluate("ssvif_heads", params, batch, consistency=alone)
     np.testing.assert_allclose(m["consistency"], m["cross"], rtol=1e-6)
     assert "equivariance" not in m and "smoothness" not in m

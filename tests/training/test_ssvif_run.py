@@ -95,7 +95,8 @@ def test_the_average_is_handed_over_and_the_finished_model_has_no_heads(unstoppe
 
 @pytest.mark.slow
 def test_a_released_model_starts_a_recipe_with_fresh_heads(unstopped, data_dir, tmp_path):
-    made = config(data_dir, init_from=str(unstopped / "model"), recipe=("heads",))
+    made = config(data_dir, init_from=str(unstopped / "model"))
+    made.recipe = ("heads",)
     made.stages.heads.update(dict(steps=2, lr=0.0, final_lr=0.0))
     train.run(made, str(tmp_path))
     start, end = (weights.load(folder).params for folder in (unstopped, tmp_path))
