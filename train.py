@@ -39,14 +39,14 @@ def build_stages(config, model) -> list[Stage]:
     return stages
 
 
-def load_params(name_or_dir: str, abstract):
+def load_params(name_or_dir: str, abstract, text: str):
     """Parameters for `config.init_from`: a released model by name or folder, or the last checkpoint of a workdir."""
     try:
-        return weights.load_params(name_or_dir, abstract)
+        return weights.load_params(name_or_dir, abstract, text)
     except weights.WeightsError:
         if checkpoints.latest_step(name_or_dir) is None:
             raise
-        return checkpoints.load_average(name_or_dir, abstract)
+        return checkpoints.load_average(name_or_dir, abstract, text)
 
 
 def run(config, workdir: str) -> None:
@@ -56,9 +56,11 @@ def run(config, workdir: str) -> None:
     stages = build_stages(config, model)
     evaluate = build_evaluator(config, model)
     init = functools.partial(models.initialise, model)
-    state = train(config, workdir, stages=stages, init=init, evaluate=evaluate, load_params=load_params)
+    text, prompts = getattr(model, "text_identity", ""), getattr(model, "prompts", None)
+    load = functools.partial(load_params, text=text)
+    state = train(config, workdir, stages=stages, init=init, evaluate=evaluate, load_params=load, text=text)
     if int(state.step) == sum(stage.steps for stage in stages):
-        weights.save(epath.Path(workdir) / "model", state.ema, config.model)
+        weights.save(epath.Path(workdir) / "model", state.ema, config.model, prompts=prompts)
         print(f"the finished model is {workdir}/model: lure fuse --model {workdir} ...")
 
 

@@ -60,7 +60,7 @@ def lure(preset: str, restoration, fusion) -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.model = ml_collections.ConfigDict(
-        dict(name="lure", preset=preset, text="table", dtype="float32", remat=False)
+        dict(name="lure", preset=preset, text="table", clip="", dtype="float32", remat=False)
     )
     config.mesh = ml_collections.ConfigDict(dict(data=-1, fsdp=1, model=1))
     config.distributed = False

@@ -12,7 +12,7 @@ import tqdm
 from lure_jax.inference import images
 from lure_jax.inference.buckets import Size
 from lure_jax.inference.fuser import Fuser
-from lure_jax.inference.prompt import Prompt, read_prompt
+from lure_jax.inference.prompt import Prompt
 
 
 class JobError(ValueError):
@@ -169,10 +169,10 @@ def _run(
     prompt: str | Mapping[str, str],
     tell: Callable[[str], None],
 ) -> Report:
-    read = read_prompt(prompt)
+    fuser = Fuser.load(model, sizes=_sizes(jobs))
+    read = fuser.read_prompt(prompt)
     for warning in read.warnings:
         tell(warning)
-    fuser = Fuser.load(model, sizes=_sizes(jobs))
     failures = []
     # Without a terminal, or for a single file, there is nothing to watch.
     for job in tqdm.tqdm(jobs, unit="image", disable=True if len(jobs) == 1 else None):

@@ -12,9 +12,12 @@ from jaxtyping import Array, Float, Int
 
 from lure_jax.inference import arrays, buckets
 from lure_jax.inference.prompt import Prompt, answer_auto, conditions_of, read_prompt
-from lure_jax.inference.weights import Released, load
+from lure_jax.inference.weights import Released, WeightsError, load
 from lure_jax.models.lure import Lure
+from lure_jax.text.clip import ClipError
+from lure_jax.text.clip_prompts import ClipEncoder
 from lure_jax.text.conditions import CONDITIONS, MODALITIES
+from lure_jax.text.source import Text
 
 
 class Fuser:
@@ -25,7 +28,8 @@ class Fuser:
 
     A prompt is "auto" (each image's conditions are found by the network), a sentence about both images ("dark and
     noisy, the thermal has stripes"), or {"visible": ..., "infrared": ...}. The first call for each image shape
-    compiles (seconds); prompts never do.
+    compiles (seconds); prompts never do. A model whose text source is "clip" encodes sentences with CLIP's text tower,
+    from the files that its config names; the first sentence for each image shape compiles as well.
 
     Args:
       released: as `weights.load` gives it.
@@ -43,6 +47,7 @@ class Fuser:
         self._thresholds = jnp.asarray(released.thresholds)
         self._multiple = released.model.sizes.multiple
         self._shapes = buckets.plan(sizes, self._multiple)
+        self._encoder: ClipEncoder | None = None
 
     @classmethod
     def load(cls, name_or_dir: epath.PathLike, sizes: Iterable[buckets.Size] = ()) -> "Fuser":
@@ -69,7 +74,7 @@ class Fuser:
         Raises:
           ValueError: images that do not belong together, or of an unusable type, shape or range.
         """
-        prompt = _read(prompt)
+        prompt = self._read(prompt)
         unit_v, form = arrays.to_unit(visible, "visible")
         unit_i, _ = arrays.to_unit(infrared, "infrared")
         if unit_v.shape[:3] != unit_i.shape[:3]:
@@ -100,7 +105,7 @@ class Fuser:
           ValueError: an unknown modality, or an image of an unusable type, shape or range.
         """
         _check(modality)
-        prompt = _read({modality: prompt} if isinstance(prompt, str) else prompt)
+        prompt = self._read({modality: prompt} if isinstance(prompt, str) else prompt)
         unit, form = arrays.to_unit(image, modality)
         (padded,), mask = self._pad(unit)
         ids = _repeat(getattr(prompt, modality), len(unit))
@@ -130,6 +135,30 @@ class Fuser:
             for c in conditions_of(modality)
         }
 
+    def read_prompt(self, prompt: str | Mapping[str, str]) -> Prompt:
+        """What a user wrote, as this model reads it, with the warnings to show.
+
+        Raises:
+          ValueError: the prompt is unusable, or a sentence needs CLIP's files and they are unfit or not there.
+        """
+        return read_prompt(prompt, self._encode if self._model.text_source == "clip" else None)
+
+    def _encode(self, sentence: str) -> Text:
+        try:
+            if self._encoder is None:
+                self._encoder = ClipEncoder(self.config["clip"], self._model.prompts.tower)
+            return self._encoder.text(sentence)
+        except ClipError as error:
+            raise WeightsError(f"A sentence needs CLIP's files, which the prompt auto does not: {error}") from error
+
+    def _read(self, prompt: str | Mapping[str, str] | Prompt) -> Prompt:
+        if isinstance(prompt, Prompt):
+            return prompt
+        read = self.read_prompt(prompt)
+        for sentence in read.warnings:
+            warnings.warn(sentence, stacklevel=3)
+        return read
+
     def _pad(self, *images: Float[np.ndarray, "B H W C"]):
         batch, *size, _ = images[0].shape
         shape = buckets.choose(tuple(size), self._shapes, self._multiple)
@@ -142,26 +171,20 @@ def _check(modality: str) -> None:
         raise ValueError(f"The modality is {modality!r}; it must be {' or '.join(MODALITIES)}.")
 
 
-def _read(prompt: str | Mapping[str, str] | Prompt) -> Prompt:
-    if isinstance(prompt, Prompt):
-        return prompt
-    read = read_prompt(prompt)
-    for sentence in read.warnings:
-        warnings.warn(sentence, stacklevel=3)
-    return read
-
-
-def _repeat(ids: Int[np.ndarray, "P"], batch: int) -> Int[np.ndarray, "B P"]:
-    return np.broadcast_to(ids, (batch, len(ids)))
+def _repeat(prompt: Int[np.ndarray, "P"] | Text, batch: int) -> Int[np.ndarray, "B P"] | Text:
+    return jax.tree.map(lambda array: np.broadcast_to(array, (batch, *array.shape)), prompt)
 
 
 def _crop(result: Array, unit: Float[np.ndarray, "B H W C"]) -> Float[np.ndarray, "B H W 3"]:
     return np.asarray(result)[:, : unit.shape[1], : unit.shape[2]]
 
 
-def _encode(model: Lure, image, ids, thresholds, mask, modality):
+def _encode(model: Lure, image, prompt, thresholds, mask, modality):
     described = model.describe(image, mask)
-    text = model.tokens(answer_auto(ids, described.logits, thresholds, modality))
+    if isinstance(prompt, Text):
+        text = model.read(prompt)
+    else:
+        text = model.tokens(answer_auto(prompt, described.logits, thresholds, modality))
     return model.lift(described, text, mask)
 
 

@@ -1,5 +1,7 @@
 """Objectives by the name a stage's config gives them."""
 
+import dataclasses
+
 from lure_jax.errors import UserError
 from lure_jax.objectives import lure
 from lure_jax.objectives.objective import Objective
@@ -23,4 +25,12 @@ def build(stage, model) -> Objective:
     """
     if stage.objective not in OBJECTIVES:
         raise UserError(f"config.stages.*.objective={stage.objective!r} is not known; choose {', '.join(OBJECTIVES)}.")
-    return OBJECTIVES[stage.objective](model, stage)
+    return _without_text(OBJECTIVES[stage.objective](model, stage), model)
+
+
+def _without_text(objective: Objective, model) -> Objective:
+    """A text source without parameters has no learning rate."""
+    if model.trains_text:
+        return objective
+    factors = {prefix: factor for prefix, factor in objective.lr_factors.items() if prefix != "text"}
+    return dataclasses.replace(objective, lr_factors=factors)

@@ -32,6 +32,7 @@ def train(
     init: Callable[[jax.Array], Any],
     evaluate: Evaluate | None = None,
     load_params: Callable[[str, Params], Params] = checkpoints.load_average,
+    text: str = "",
 ) -> TrainState:
     """Runs a recipe from wherever it stands to its end, to SIGTERM or to `config.max_seconds`.
 
@@ -47,6 +48,7 @@ def train(
         evaluate: (averaged parameters, step, stage name) -> (scalars, uint8 (H, W, 3) pictures), called every
             `config.eval_every` steps (0: never) and at the end of each stage.
         load_params: (config.init_from, shapes with shardings) -> parameters.
+        text: what the model reads as text; a checkpoint that was trained to read another is refused.
 
     Returns:
         The state at which it stopped, already saved.
@@ -75,7 +77,7 @@ def train(
             best_mode=config.checkpoint.best_mode,
         )
         stack.callback(saver.close)
-        found = _find(config, workdir, plans)
+        found = _find(config, workdir, plans, text)
         if found:
             source, step, plan = found
             data = plan.stage.make_data()
@@ -142,7 +144,7 @@ def train(
             if saving:
                 writer.flush()
                 position = checkpoints.DataPosition(data, config.data.workers)
-                saver.save(step, state, position, stage=plan.stage.name, scores=scores)
+                saver.save(step, state, position, stage=plan.stage.name, text=text, scores=scores)
             if evaluating or saving:
                 meter.restart()
             if why_stop and step < total:
@@ -169,7 +171,7 @@ def compile_step(plan: Plan, batch: Batch, key: jax.Array, mesh: Mesh) -> jax.st
         return step.lower(plan.abstract, batch, key).compile()
 
 
-def _find(config: Any, workdir: epath.Path, plans: Sequence[Plan]) -> tuple[epath.Path, int, Plan] | None:
+def _find(config: Any, workdir: epath.Path, plans: Sequence[Plan], text: str) -> tuple[epath.Path, int, Plan] | None:
     """The checkpoint to take up: (workdir, step, plan of the stage it belongs to)."""
     source, step = workdir, checkpoints.latest_step(workdir)
     if step is None and config.resume:
@@ -178,6 +180,7 @@ def _find(config: Any, workdir: epath.Path, plans: Sequence[Plan]) -> tuple[epat
             raise ConfigError(f"config.resume is {config.resume!r}, but no checkpoint is there.")
     if step is None:
         return None
+    checkpoints.check_text(source, step, text)
     name = checkpoints.saved_stage(source, step)
     for plan in plans:
         if plan.stage.name == name and plan.first <= step <= plan.last:
