@@ -28,8 +28,8 @@ def sentences(config: dict, padded: bool) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("padded", [False, True], ids=["unpadded", "padded"])
 @pytest.mark.parametrize("name", SMALL)
-def test_parity_with_torch(name, padded, tmp_path, record_property):
-    torch = pytest.importorskip("torch", reason="the oracle: pip install -e '.[test-full]'")
+def test_parity_with_torch(name, padded, tmp_path):
+    torch = pytest.importorskip("torch", reason="the oracle: pip install -e '.[test,test-full]'")
     from transformers import CLIPTextConfig, CLIPTextModel
 
     config = SMALL[name]
