@@ -31,24 +31,19 @@ def build_stages(config, model, heads=None) -> list[Stage]:
         if name not in config.stages:
             raise ConfigError(f"config.recipe names {name!r}, but config.stages has {', '.join(config.stages)}.")
         stage = config.stages[name]
-
-        def make_data(stage=stage, seed=config.seed + 1000 * index):
-            return pipeline.make_iterator(config, stage, seed=seed)
-
+        make_data = functools.partial(pipeline.make_iterator, config, stage, seed=config.seed + 1000 * index)
         stages.append(Stage(name, objectives.build(stage, model, heads), stage.steps, stage, make_data))
     return stages
 
 
-def load_params(name_or_dir: str, abstract):
+def load_params(name_or_dir: str, abstract, text: str):
     """Parameters for `config.init_from`: a released model by name or folder, or the last checkpoint of a workdir."""
-    bare = models.without_heads(abstract)  # a finished model has no heads
     try:
-        return weights.load_params(name_or_dir, bare)
+        return weights.load_params(name_or_dir, models.without_heads(abstract), text)
     except weights.WeightsError:
         if checkpoints.latest_step(name_or_dir) is None:
             raise
-        with_heads = checkpoints.saved_prefixes(name_or_dir) == set(abstract)
-        return checkpoints.load_average(name_or_dir, abstract if with_heads else bare)
+        return checkpoints.load_average(name_or_dir, abstract, text, optional=models.HEADS)
 
 
 def run(config, workdir: str) -> None:
@@ -57,11 +52,12 @@ def run(config, workdir: str) -> None:
     model = models.build(config.model)
     heads = models.build_heads(config, model)
     stages = build_stages(config, model, heads)
-    evaluate = build_evaluator(config, model, heads)
-    init = functools.partial(models.initialise, model, heads=heads)
-    state = train(config, workdir, stages=stages, init=init, evaluate=evaluate, load_params=load_params)
+    init, evaluate = functools.partial(models.initialise, model, heads=heads), build_evaluator(config, model, heads)
+    how = dict(init=init, evaluate=evaluate, load_params=load_params, text=model.text_identity)
+    state = train(config, workdir, stages=stages, **how)
     if int(state.step) == sum(stage.steps for stage in stages):
-        weights.save(epath.Path(workdir) / "model", models.without_heads(state.ema), config.model)
+        params = models.without_heads(state.ema)
+        weights.save(epath.Path(workdir) / "model", params, config.model, prompts=model.prompts)
         print(f"the finished model is {workdir}/model: lure fuse --model {workdir} ...")
 
 

@@ -67,7 +67,7 @@ def lure(preset: str, restoration, fusion) -> ml_collections.ConfigDict:
     """Everything but the stages of a LURE recipe."""
     config = recipe(restoration, fusion)
     config.model = ml_collections.ConfigDict(
-        dict(name="lure", preset=preset, text="table", dtype="float32", remat=False)
+        dict(name="lure", preset=preset, text="table", clip="", dtype="float32", remat=False)
     )
     config.recipe = ("space", "rule", "joint")
     return config

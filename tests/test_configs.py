@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from tiny_clip import write_clip
 
 import train
 from configs import common
@@ -22,12 +23,17 @@ LIGHT = {"quickstart", "lure_tiny", "ssvif_tiny"}
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    return str(tmp_path_factory.mktemp("data"))
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield str(folder)
 
 
 def shrunk(recipe: str, data_dir: str):
-    """The recipe over eight synthetic scenes, one step a stage."""
+    """The recipe over eight synthetic scenes, one step a stage; with a tiny CLIP where it has one."""
     config = importlib.import_module(f"configs.{recipe}").get_config()
+    if config.model.text == "clip":
+        config.model.clip = str(write_clip(pathlib.Path(data_dir) / "clip"))
     config.data.data_dir, config.data.workers = data_dir, 0
     debug = "synthetic_scenes/debug"
     config.data.restoration = (
@@ -42,7 +48,7 @@ def shrunk(recipe: str, data_dir: str):
 
 
 def test_all_are_here():
-    lure = {"quickstart", "lure_tiny", "lure_small", "lure_base", "lure_large"}
+    lure = {"quickstart", "lure_tiny", "lure_small", "lure_base", "lure_base_clip", "lure_large"}
     assert lure | {"ssvif_tiny", "ssvif_base", "ssvif_supervised", "lure_ssvif"} <= set(RECIPES)
 
 

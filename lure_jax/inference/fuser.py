@@ -13,10 +13,13 @@ from jaxtyping import Array, Float, Int
 from lure_jax.data import tonemap
 from lure_jax.inference import arrays, buckets
 from lure_jax.inference.prompt import Prompt, answer_auto, conditions_of, is_auto, read_prompt
-from lure_jax.inference.weights import Released, load
+from lure_jax.inference.weights import Released, WeightsError, load
 from lure_jax.models.lure import Lure
 from lure_jax.models.registry import FusionModel
+from lure_jax.text.clip import ClipError
+from lure_jax.text.clip_prompts import ClipEncoder
 from lure_jax.text.conditions import CONDITIONS, MODALITIES
+from lure_jax.text.source import Text
 
 
 class Fuser:
@@ -27,7 +30,8 @@ class Fuser:
 
     A prompt is "auto" (each image's conditions are found by the network), a sentence about both images ("dark and
     noisy, the thermal has stripes"), or {"visible": ..., "infrared": ...}. A two-stream model ignores it. The first
-    call for each image shape compiles (seconds); prompts never do.
+    call for each image shape compiles (seconds); prompts never do. A model whose text source is "clip" encodes
+    sentences with CLIP's text tower, from the files that its config names; the first one for each shape compiles too.
 
     Args:
       released: as `weights.load` gives it.
@@ -51,6 +55,7 @@ class Fuser:
         self._thresholds = jnp.asarray(released.thresholds)
         self._multiple = released.model.sizes.multiple
         self._shapes = buckets.plan(sizes, self._multiple)
+        self._encoder: ClipEncoder | None = None
 
     @classmethod
     def load(
@@ -147,9 +152,15 @@ class Fuser:
         }
 
     def read_prompt(self, prompt: str | Mapping[str, str]) -> Prompt:
-        """What a user wrote, as this model reads it, with the warnings to show; a model without text reads nothing."""
+        """What a user wrote, as this model reads it, with the warnings to show; a model without text reads nothing.
+
+        Raises:
+          ValueError: the prompt is unusable, or a sentence needs CLIP's files and they are unfit or not there.
+        """
+        if self._restores:
+            return read_prompt(prompt, self._encode if self._model.text_source == "clip" else None)
         read = read_prompt(prompt)
-        if self._restores or is_auto(read):
+        if is_auto(read):
             return read
         ignored = f"A {self.config['name']} model reads no text: the prompt {prompt!r} is ignored."
         return read_prompt("auto")._replace(warnings=(ignored,))
@@ -161,6 +172,14 @@ class Fuser:
                 f"A {self.config['name']} model fuses alone: it neither restores nor detects; take a lure model, "
                 "such as lure_tiny."
             )
+
+    def _encode(self, sentence: str) -> Text:
+        try:
+            if self._encoder is None:
+                self._encoder = ClipEncoder(self.config["clip"], self._model.prompts.tower)
+            return self._encoder.text(sentence)
+        except ClipError as error:
+            raise WeightsError(f"A sentence needs CLIP's files, which the prompt auto does not: {error}") from error
 
     def _read(self, prompt: str | Mapping[str, str] | Prompt) -> Prompt:
         if isinstance(prompt, Prompt):
@@ -182,17 +201,20 @@ def _check(modality: str) -> None:
         raise ValueError(f"The modality is {modality!r}; it must be {' or '.join(MODALITIES)}.")
 
 
-def _repeat(ids: Int[np.ndarray, "P"], batch: int) -> Int[np.ndarray, "B P"]:
-    return np.broadcast_to(ids, (batch, len(ids)))
+def _repeat(prompt: Int[np.ndarray, "P"] | Text, batch: int) -> Int[np.ndarray, "B P"] | Text:
+    return jax.tree.map(lambda array: np.broadcast_to(array, (batch, *array.shape)), prompt)
 
 
 def _crop(result: Array, unit: Float[np.ndarray, "B H W C"]) -> Float[np.ndarray, "B H W 3"]:
     return np.asarray(result)[:, : unit.shape[1], : unit.shape[2]]
 
 
-def _encode(model: Lure, image, ids, thresholds, mask, modality):
+def _encode(model: Lure, image, prompt, thresholds, mask, modality):
     described = model.describe(image, mask)
-    text = model.tokens(answer_auto(ids, described.logits, thresholds, modality))
+    if isinstance(prompt, Text):
+        text = model.read(prompt)
+    else:
+        text = model.tokens(answer_auto(prompt, described.logits, thresholds, modality))
     return model.lift(described, text, mask)
 
 

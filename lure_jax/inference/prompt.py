@@ -1,6 +1,6 @@
 """From what a user asks for, or nothing, to the prompt ids the network reads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from lure_jax.text.conditions import CONDITIONS, MODALITIES, VISIBLE, clean_id
 from lure_jax.text.prompts import prompt_ids, resolve, warning
+from lure_jax.text.source import Text
 
 SLOTS = len(VISIBLE) - 1  # all conditions of one image at once; tokens that are masked out cost next to nothing
 AUTO = -2  # in every slot: let the condition head choose
@@ -21,25 +22,27 @@ class Prompt(NamedTuple):
     """What to tell the network.
 
     Attributes:
-      visible: (SLOTS,) prompt ids of the visible image, or AUTO in all slots.
+      visible: (SLOTS,) prompt ids of the visible image, or AUTO in all slots; for a model whose text source is "clip"
+        a free sentence is its `Text`, tokens (77,E) and mask (77,).
       infrared: the same of the infrared image.
       warnings: sentences about words that were not understood.
     """
 
-    visible: Int[np.ndarray, "7"]
-    infrared: Int[np.ndarray, "7"]
+    visible: Int[np.ndarray, "7"] | Text
+    infrared: Int[np.ndarray, "7"] | Text
     warnings: tuple[str, ...]
 
 
-def read_prompt(prompt: str | Mapping[str, str]) -> Prompt:
-    """Resolves what a user wrote.
+def read_prompt(prompt: str | Mapping[str, str], encode: Callable[[str], Text] | None = None) -> Prompt:
+    """Resolves what a user wrote to conditions, or encodes it.
 
     Args:
       prompt: "auto"; or one sentence about both images, where a modality it does not mention counts as clean; or
         {"visible": ..., "infrared": ...}, each "auto" or a sentence about that image, "auto" where left out.
+      encode: sentence -> `Text` without a batch axis; a sentence about both images is then read by both.
 
     Returns:
-      The prompt ids, and the warnings to show.
+      The prompt ids or encoded sentences, and the warnings to show.
 
     Raises:
       ValueError: a key of the mapping is no modality, or a value is no text.
@@ -52,7 +55,7 @@ def read_prompt(prompt: str | Mapping[str, str]) -> Prompt:
                 )
         sentences = {modality: prompt.get(modality, "auto") for modality in MODALITIES}
         # The sentence is about one image, so that image is what it speaks of unless it says otherwise.
-        asked = {m: s if _is_auto(s) else f"{m} image: {s}" for m, s in sentences.items()}
+        asked = {m: s if encode or _is_auto(s) else f"{m} image: {s}" for m, s in sentences.items()}
     elif isinstance(prompt, str):
         asked = dict.fromkeys(MODALITIES, prompt)
     else:
@@ -61,6 +64,9 @@ def read_prompt(prompt: str | Mapping[str, str]) -> Prompt:
     for modality, sentence in asked.items():
         if _is_auto(sentence):
             ids[modality] = np.full(SLOTS, AUTO, np.int32)
+            continue
+        if encode:
+            ids[modality] = encode(sentence)
             continue
         resolved = resolve(sentence)
         ids[modality] = prompt_ids(getattr(resolved, modality), SLOTS)

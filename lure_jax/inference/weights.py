@@ -16,12 +16,15 @@ from orbax.checkpoint import v1 as ocp
 from lure_jax.errors import UserError
 from lure_jax.models import registry
 from lure_jax.paths import absolute
+from lure_jax.text.clip import ClipError
+from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.source import SOURCES
 
 FORMAT = 1
 CONFIG = "config.json"
 PARAMS = "params"
+PROMPTS = "prompts.npz"  # where the text source is CLIP: `auto` then needs no other file of it
 DEFAULT_THRESHOLD = 0.5
 SHIPPED = epath.resource_path("lure_jax") / "weights"
 _CONDITION_NAMES = tuple("/".join(condition) for condition in CONDITIONS)
@@ -48,7 +51,11 @@ class Released(NamedTuple):
 
 
 def save(
-    folder: epath.PathLike, params: Any, model_config: Mapping[str, Any], thresholds: Mapping[str, float] | None = None
+    folder: epath.PathLike,
+    params: Any,
+    model_config: Mapping[str, Any],
+    thresholds: Mapping[str, float] | None = None,
+    prompts: PromptTokens | None = None,
 ) -> None:
     """Writes a released model; a folder of that name is replaced when the new one is complete.
 
@@ -60,6 +67,7 @@ def save(
       model_config: as `models.registry.build` takes it.
       thresholds: "visible/low_light" -> probability; 0.5 for what is left out. Of LURE models, which alone have a
         condition head.
+      prompts: the model's, if its text source is "clip".
 
     Raises:
       WeightsError: a threshold of an unknown condition or outside [0, 1].
@@ -67,9 +75,10 @@ def save(
     folder = absolute(folder)
     chosen = zip(_CONDITION_NAMES, _thresholds(thresholds or {}, "thresholds").tolist(), strict=True)
     chosen = chosen if model_config["name"] == "lure" else ()
+    keys = registry.KEYS[model_config["name"]] + (("clip",) if prompts else ())
     config = {
         "format": FORMAT,
-        "model": {key: model_config[key] for key in registry.KEYS[model_config["name"]]},
+        "model": {key: model_config[key] for key in keys},
         "thresholds": {name: round(value, 6) for name, value in chosen if not name.endswith("/clean")},
         "written_with": {"jax": jax.__version__, "flax": flax.__version__},
     }
@@ -81,6 +90,8 @@ def save(
     ocp.save(draft / PARAMS, jax.tree.map(lambda leaf: leaf.astype(np.float32), nn.unbox(params)))
     if writer:
         (draft / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        if prompts:
+            (draft / PROMPTS).write_bytes(prompts.write())
         if folder.exists():
             folder.rmtree()
         draft.rename(folder)
@@ -102,27 +113,36 @@ def load(name_or_dir: epath.PathLike) -> Released:
     """
     folder = find(name_or_dir)
     config = _read_config(folder)
-    model = registry.build(ConfigDict(config["model"]))
+    model = registry.build(ConfigDict(config["model"]), _read_prompts(folder, config))
     abstract = nn.unbox(jax.eval_shape(lambda key: registry.initialise(model, key), jax.random.key(0)))
     params = load_params(folder, abstract)
     return Released(model, params, config["model"], _thresholds(config["thresholds"], folder / CONFIG))
 
 
-def load_params(name_or_dir: epath.PathLike, abstract: Any) -> Any:
+def load_params(name_or_dir: epath.PathLike, abstract: Any, text: str = "") -> Any:
     """The parameters alone, for `config.init_from`.
 
     Args:
       name_or_dir: as in `load`.
       abstract: tree of arrays or `ShapeDtypeStruct`, unboxed: what the model at hand needs.
+      text: the `text_identity` of the model at hand; not compared if it is left out.
 
     Returns:
       The same tree of float32 numpy arrays.
 
     Raises:
-      WeightsError: there is no such model, or a parameter's name or shape differs.
+      WeightsError: there is no such model, it reads another text, or a parameter's name or shape differs.
     """
     folder = find(name_or_dir)
-    _read_config(folder)
+    config = _read_config(folder)
+    if text:
+        prompts = _read_prompts(folder, config)
+        saved = config["model"].get("text", "none") + (f" {prompts.tower[:12]}" if prompts else "")
+        if saved != text:
+            raise WeightsError(
+                f"{folder} was trained with the text source {saved!r}, and this model has {text!r}: set "
+                "config.model.text (and, for clip, config.model.clip) to what it was trained with."
+            )
     try:
         saved = _shapes(ocp.metadata(folder / PARAMS).metadata)
     except (OSError, ValueError) as error:
@@ -176,6 +196,18 @@ def _read_config(folder: epath.Path) -> dict[str, Any]:
             f"(known: {known})."
         )
     return config
+
+
+def _read_prompts(folder: epath.Path, config: Mapping[str, Any]) -> PromptTokens | None:
+    """The encoded prompts of a model whose text source is CLIP."""
+    if config["model"]["text"] != "clip":
+        return None
+    try:
+        return PromptTokens.read((folder / PROMPTS).read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{folder} has the text source clip, but not {PROMPTS}: copy that file too.") from error
+    except ClipError as error:
+        raise WeightsError(f"{folder / PROMPTS} does not fit: {error}.") from error
 
 
 def _thresholds(given: Mapping[str, float], origin: epath.PathLike) -> Float[np.ndarray, "13"]:

@@ -23,6 +23,7 @@ from lure_jax.models.blocks import (
     unshuffle,
 )
 from lure_jax.models.tga import InnerResidualBlock
+from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.source import Text, text_source
 
@@ -215,15 +216,27 @@ class Lure(nn.Module):
       text_source: name of the text source.
       dtype: of the computation; parameters, latents and images stay float32.
       remat: recompute the inner residual blocks in the backward pass instead of keeping their activations.
+      prompts: the encoded prompts of the text source "clip".
     """
 
     sizes: Sizes
     text_source: str = "table"
     dtype: Dtype = jnp.float32
     remat: bool = False
+    prompts: PromptTokens | None = None
+
+    @property
+    def text_identity(self) -> str:
+        """What the parameters were trained to read: the text source's name, and which CLIP."""
+        return self.text_source if self.prompts is None else f"{self.text_source} {self.prompts.tower[:12]}"
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the text source has parameters."""
+        return self.prompts is None or self.prompts.tokens.shape[-1] != self.sizes.text
 
     def setup(self):
-        self.text = text_source(self.text_source, self.sizes.text)
+        self.text = text_source(self.text_source, self.sizes.text, self.prompts)
         self.encoder = Encoder(self.sizes, self.dtype, self.remat)
         self.decoder = Decoder(self.sizes, self.dtype)
         self.fuser = Fuser(self.sizes, self.dtype)
@@ -258,6 +271,10 @@ class Lure(nn.Module):
     def tokens(self, prompt_ids: Int[Array, "B P"]) -> Text:
         """Prompt ids, -1 = none, to tokens."""
         return self.text(prompt_ids)
+
+    def read(self, encoded: Text) -> Text:
+        """CLIP's tokens of free sentences, to tokens; of a model whose text source is "clip"."""
+        return self.text.read(encoded)
 
     def describe(self, image: Float[Array, "B H W C"], pixel_mask: Float[Array, "B H W"] | None = None) -> Described:
         """The encoder's way down; `logits` (B,13) are the condition head's, "clean" columns without meaning."""

@@ -8,26 +8,29 @@ from lure_jax.models import lure, segmentation, two_stream
 from lure_jax.models.lure import Lure
 from lure_jax.models.segmentation import Heads
 from lure_jax.models.two_stream import TwoStream
+from lure_jax.text.clip_prompts import PromptTokens, encode_prompts
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 PRESETS = {"lure": lure.PRESETS, "two_stream": two_stream.PRESETS}
 KEYS = {"lure": ("name", "preset", "text", "dtype", "remat"), "two_stream": ("name", "preset", "dtype")}
+HEADS = segmentation.PREFIXES
 
 FusionModel = Lure | TwoStream
 
 
-def build(config) -> FusionModel:
+def build(config, prompts: PromptTokens | None = None) -> FusionModel:
     """The unbound module a config's `model` describes.
 
     Args:
       config: with `name` ("lure" or "two_stream"), `preset`, `dtype` ("float32" or "bfloat16"), and of a LURE model
-        `text` and `remat`.
+        `text` and `remat`; with the text source "clip" also `clip`, the location of its files.
+      prompts: the encoded prompts of the text source "clip", if they are at hand: CLIP's files are not needed then.
 
     Returns:
       The Flax module.
 
     Raises:
-      UserError: if a value is unknown; the message names the key and the known values.
+      UserError: if a value is unknown, or CLIP's files are not there; the message names the key and what would help.
     """
     _check("config.model", config, "name", PRESETS)
     _check("config.model", config, "preset", PRESETS[config.name])
@@ -35,7 +38,9 @@ def build(config) -> FusionModel:
     sizes, dtype = PRESETS[config.name][config.preset], DTYPES[config.dtype]
     if config.name == "two_stream":
         return TwoStream(sizes, dtype)
-    return Lure(sizes, config.text, dtype, config.remat)
+    if config.text == "clip" and prompts is None:
+        prompts = encode_prompts(config.clip)
+    return Lure(sizes, config.text, dtype, config.remat, prompts)
 
 
 def build_heads(config, model: FusionModel) -> Heads | None:
@@ -75,7 +80,7 @@ def initialise(model: FusionModel, rng: jax.Array, heads: Heads | None = None):
 
 def without_heads(params):
     """The tree without the heads' parameters, what a finished model keeps."""
-    return {prefix: tree for prefix, tree in params.items() if prefix not in segmentation.PREFIXES}
+    return {prefix: tree for prefix, tree in params.items() if prefix not in HEADS}
 
 
 def _check(path: str, config, key: str, known) -> None:

@@ -119,6 +119,9 @@ class TwoStream(nn.Module):
     sizes: TwoStreamSizes
     dtype: Dtype = jnp.float32
 
+    text_identity = ""  # it reads none
+    prompts = None
+
     def setup(self):
         self.visible = Stream(self.sizes, self.dtype)
         self.infrared = Stream(self.sizes, self.dtype)

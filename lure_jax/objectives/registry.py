@@ -35,11 +35,19 @@ def build(stage, model, heads=None) -> Objective:
     if name in WITH_HEADS:
         if heads is None:
             raise UserError(f"config.stages.*.objective={name!r} needs segmentation heads, but config.heads is absent.")
-        return WITH_HEADS[name](model, heads, stage)
+        return _without_text(WITH_HEADS[name](model, heads, stage), model)
     if name not in OBJECTIVES:
         known = ", ".join([*OBJECTIVES, *WITH_HEADS])
         raise UserError(f"config.stages.*.objective={name!r} is not known; choose {known}.")
-    objective = OBJECTIVES[name](model, stage)
+    objective = _without_text(OBJECTIVES[name](model, stage), model)
     if heads is None:
         return objective
     return dataclasses.replace(objective, lr_factors={**objective.lr_factors, **dict.fromkeys(PREFIXES, 0.0)})
+
+
+def _without_text(objective: Objective, model) -> Objective:
+    """A text source without parameters has no learning rate."""
+    if getattr(model, "trains_text", True):
+        return objective
+    factors = {prefix: factor for prefix, factor in objective.lr_factors.items() if prefix != "text"}
+    return dataclasses.replace(objective, lr_factors=factors)

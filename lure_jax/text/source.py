@@ -1,7 +1,7 @@
 """What the networks read as text, and the text sources by name."""
 
 import importlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 # name -> "module:class"; imported when asked for, so that a source's dependencies load only with it.
 SOURCES = {
     "table": "lure_jax.text.table:TableText",
+    "clip": "lure_jax.text.clip_prompts:ClipText",
 }
 
 
@@ -24,20 +25,24 @@ class Text(NamedTuple):
     mask: Bool[Array, "B L"]
 
 
-def text_source(name: str, width: int) -> nn.Module:
+def text_source(name: str, width: int, prompts: Any = None) -> nn.Module:
     """The Flax module of a text source: prompt ids (B,P) int32, -1 = none, to `Text`.
 
     Args:
       name: A key of `SOURCES`.
       width: Length E of a token.
+      prompts: `clip_prompts.PromptTokens`, for the source "clip" alone.
 
     Returns:
       The unbound module.
 
     Raises:
-      ValueError: If no source has that name.
+      ValueError: If no source has that name, or the prompts are missing or not asked for.
     """
     if name not in SOURCES:
         raise ValueError(f"{name!r} is not a text source; known are {', '.join(sorted(SOURCES))}.")
+    if (name == "clip") != (prompts is not None):
+        raise ValueError(f"The text source is {name!r}; clip, and it alone, reads encoded prompts.")
     module, source = SOURCES[name].split(":")
-    return getattr(importlib.import_module(module), source)(width)
+    given = () if prompts is None else (prompts,)
+    return getattr(importlib.import_module(module), source)(width, *given)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import jax
@@ -116,7 +116,7 @@ class Checkpoints:
         return [checkpoint.step for checkpoint in self._orbax.checkpoints]
 
     def save(
-        self, step: int, state: TrainState, position: DataPosition, *, stage: str, scores: dict[str, float]
+        self, step: int, state: TrainState, position: DataPosition, *, stage: str, text: str, scores: dict[str, float]
     ) -> None:
         """Starts writing a checkpoint; returns when the state may be donated.
 
@@ -125,6 +125,7 @@ class Checkpoints:
             state: of global arrays.
             position: taken now.
             stage: the name of the stage to which the state belongs.
+            text: what the parameters were trained to read, "" where that is nothing.
             scores: of an evaluation at this very step, or empty.
         """
         if self._best and scores and self._best not in scores:
@@ -136,7 +137,7 @@ class Checkpoints:
             {**_parts(state), DATA: position},
             force=True,
             metrics={self._best: float(scores[self._best])} if self._best and scores else None,
-            custom_metadata={"stage": stage},
+            custom_metadata={"stage": stage, "text": text},
         )
 
     def close(self) -> None:
@@ -155,7 +156,21 @@ def latest_step(workdir: epath.PathLike) -> int | None:
 
 def saved_stage(workdir: epath.PathLike, step: int) -> str:
     """The name of the stage to which a checkpoint belongs."""
-    return ocp.metadata(_path(workdir, step), checkpointable_name="progress").custom_metadata["stage"]
+    return _named(workdir, step)["stage"]
+
+
+def check_text(workdir: epath.PathLike, step: int, text: str) -> None:
+    """Raises ConfigError if a checkpoint was trained to read another text than `text`; "" is not compared."""
+    saved = _named(workdir, step).get("text", "")
+    if saved and text and saved != text:
+        raise ConfigError(
+            f"{_path(workdir, step)} was trained with the text source {saved!r}, and this run has {text!r}: set "
+            "config.model.text (and, for clip, config.model.clip) to what it was trained with, or start a new workdir."
+        )
+
+
+def _named(workdir: epath.PathLike, step: int) -> dict[str, str]:
+    return ocp.metadata(_path(workdir, step), checkpointable_name="progress").custom_metadata
 
 
 def restore(workdir: epath.PathLike, step: int, abstract: TrainState, position: DataPosition) -> TrainState:
@@ -184,26 +199,26 @@ def restore(workdir: epath.PathLike, step: int, abstract: TrainState, position: 
     )
 
 
-def saved_prefixes(workdir: epath.PathLike) -> set[str]:
-    """The top-level prefixes of the parameters in a workdir's latest checkpoint."""
-    return set(ocp.metadata(_path(workdir, latest_step(workdir)), checkpointable_name="ema").metadata)
-
-
-def load_average(workdir: epath.PathLike, abstract: Any) -> Any:
+def load_average(workdir: epath.PathLike, abstract: Any, text: str = "", optional: Sequence[str] = ()) -> Any:
     """The averaged parameters of a workdir's latest checkpoint, for `config.init_from` and for inference.
 
     Args:
         workdir: of the run that wrote it.
         abstract: tree of `ShapeDtypeStruct` with shardings.
+        text: as in `check_text`.
+        optional: top-level prefixes that are left out if the checkpoint lacks them.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ConfigError: a parameter's shape differs.
+        ConfigError: it was trained to read another text, or a parameter's shape differs.
     """
     step = latest_step(workdir)
     if step is None:
         raise FileNotFoundError(f"{workdir} holds no checkpoint: a workdir of train.py with a folder {FOLDER}/ would.")
+    check_text(workdir, step, text)
     path = _path(workdir, step)
+    saved = ocp.metadata(path, checkpointable_name="ema").metadata
+    abstract = {prefix: tree for prefix, tree in abstract.items() if prefix in saved or prefix not in optional}
     _check_shapes(path, "ema", abstract)
     return ocp.load_checkpointables(path, {"ema": abstract})["ema"]
 

@@ -31,7 +31,8 @@ def train(
     stages: Sequence[Stage],
     init: Callable[[jax.Array], Any],
     evaluate: Evaluate | None = None,
-    load_params: Callable[[str, Params], Params] = checkpoints.load_average,
+    load_params: Callable[[str, Params, str], Params] = checkpoints.load_average,
+    text: str = "",
 ) -> TrainState:
     """Runs a recipe from wherever it stands to its end, to SIGTERM or to `config.max_seconds`.
 
@@ -46,8 +47,9 @@ def train(
         init: random key -> parameters of all stages in Flax's partitioning boxes.
         evaluate: (averaged parameters, step, stage name) -> (scalars, uint8 (H, W, 3) pictures), called every
             `config.eval_every` steps (0: never) and at the end of each stage.
-        load_params: (config.init_from, shapes with shardings) -> parameters; top-level prefixes that it leaves out
-            start as `init` makes them.
+        load_params: (config.init_from, shapes with shardings, text) -> parameters; top-level prefixes that it
+            leaves out start as `init` makes them.
+        text: what the model reads as text; a checkpoint that was trained to read another is refused.
 
     Returns:
         The state at which it stopped, already saved.
@@ -76,7 +78,7 @@ def train(
             best_mode=config.checkpoint.best_mode,
         )
         stack.callback(saver.close)
-        found = _find(config, workdir, plans)
+        found = _find(config, workdir, plans, text)
         if found:
             source, step, plan = found
             data = plan.stage.make_data()
@@ -87,7 +89,7 @@ def train(
             step, plan = 0, plans[0]
             data = plan.stage.make_data()
             if config.init_from:
-                loaded = load_params(config.init_from, abstract)
+                loaded = load_params(config.init_from, abstract, text)
                 params = state_lib.complete(loaded, init, init_key, abstract)
             else:
                 params = state_lib.init_params(init, init_key, abstract)
@@ -144,7 +146,7 @@ def train(
             if saving:
                 writer.flush()
                 position = checkpoints.DataPosition(data, config.data.workers)
-                saver.save(step, state, position, stage=plan.stage.name, scores=scores)
+                saver.save(step, state, position, stage=plan.stage.name, text=text, scores=scores)
             if evaluating or saving:
                 meter.restart()
             if why_stop and step < total:
@@ -171,7 +173,7 @@ def compile_step(plan: Plan, batch: Batch, key: jax.Array, mesh: Mesh) -> jax.st
         return step.lower(plan.abstract, batch, key).compile()
 
 
-def _find(config: Any, workdir: epath.Path, plans: Sequence[Plan]) -> tuple[epath.Path, int, Plan] | None:
+def _find(config: Any, workdir: epath.Path, plans: Sequence[Plan], text: str) -> tuple[epath.Path, int, Plan] | None:
     """The checkpoint to take up: (workdir, step, plan of the stage it belongs to)."""
     source, step = workdir, checkpoints.latest_step(workdir)
     if step is None and config.resume:
@@ -180,6 +182,7 @@ def _find(config: Any, workdir: epath.Path, plans: Sequence[Plan]) -> tuple[epat
             raise ConfigError(f"config.resume is {config.resume!r}, but no checkpoint is there.")
     if step is None:
         return None
+    checkpoints.check_text(source, step, text)
     name = checkpoints.saved_stage(source, step)
     for plan in plans:
         if plan.stage.name == name and plan.first <= step <= plan.last:

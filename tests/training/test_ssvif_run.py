@@ -78,7 +78,9 @@ def test_resumed_in_the_second_stage_is_bit_identical_weights_and_all(unstopped,
 
 @pytest.mark.slow
 def test_the_average_is_handed_over_and_the_finished_model_has_no_heads(unstopped):
-    assert checkpoints.saved_prefixes(unstopped) > {"feature_head", "pixel_head", "visible"}
+    step = checkpoints.latest_step(unstopped)
+    saved = ocp.metadata(unstopped / "checkpoints" / str(step), checkpointable_name="ema").metadata
+    assert set(saved) > {"feature_head", "pixel_head", "visible"}
     losses = [row["fusion"] for row in rows(unstopped)]
     mean = losses[0]
     for loss in losses[1 : STEPS[0]]:
