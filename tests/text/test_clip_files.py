@@ -111,7 +111,7 @@ def _write(name, text):
         (_write("vocab.json", "{"), "has an unreadable tokenizer .* `hf download"),
         (_write("vocab.json", json.dumps({"<|endoftext|>": 900, "<|startoftext|>": 1})), "has a tokenizer with more"),
     ],
-    ids=str,
+    ids=range(9),
 )
 def test_what_is_missing_or_unfit_is_said_with_its_cure(folder, change, message):
     if "with more" in message:
