@@ -176,7 +176,7 @@ class Fuser:
     def _encode(self, sentence: str) -> Text:
         try:
             if self._encoder is None:
-                self._encoder = ClipEncoder(self.config["clip"], self._model.prompts.tower)
+                self._encoder = ClipEncoder(self.config.get("clip", ""), self._model.prompts.tower)
             return self._encoder.text(sentence)
         except ClipError as error:
             raise WeightsError(f"A sentence needs CLIP's files, which the prompt auto does not: {error}") from error

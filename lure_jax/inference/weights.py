@@ -200,7 +200,7 @@ def _read_config(folder: epath.Path) -> dict[str, Any]:
 
 def _read_prompts(folder: epath.Path, config: Mapping[str, Any]) -> PromptTokens | None:
     """The encoded prompts of a model whose text source is CLIP."""
-    if config["model"]["text"] != "clip":
+    if config["model"].get("text") != "clip":
         return None
     try:
         return PromptTokens.read((folder / PROMPTS).read_bytes())

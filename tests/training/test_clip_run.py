@@ -32,7 +32,7 @@ def place(tmp_path_factory):
     write_clip(folder / "other", seed=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.setattr(train, "build_evaluator", lambda config, model: None)
+        patch.setattr(train, "build_evaluator", lambda config, model, heads: None)
         yield folder
 
 
@@ -154,6 +154,6 @@ def test_at_clips_width_no_stage_mentions_the_text(place):
 def test_the_recipe_needs_clips_files(place, monkeypatch):
     config = lure_base_clip.get_config()
     assert (config.model.text, config.model.clip) == ("clip", "openai/clip-vit-base-patch32")
-    assert models.PRESETS[config.model.preset].text == 512
+    assert models.PRESETS["lure"][config.model.preset].text == 512
     with pytest.raises(UserError, match="config.model.clip='' is no folder, no .safetensors file and no name"):
         models.build(recipe(place, clip="").model)
