@@ -43,7 +43,7 @@ def shrunk(recipe: str, data_dir: str):
         config.data.restoration = ()
     config.data.fusion = (common.pairs(debug, labels=config.data.fusion[0].labels),)
     for name in config.recipe:
-        config.stages[name].update(dict(steps=1, batch=2, crop=32, warmup=0))
+        config.stages[name].update(dict(steps=1, batch=2, crop=48, warmup=0))
     return config
 
 

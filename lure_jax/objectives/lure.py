@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array
 
+from lure_jax.errors import UserError
 from lure_jax.metrics.color import luma
 from lure_jax.models.lure import FusionOutput, Lure, mix_features
 from lure_jax.objectives.fusion import FusionWeights, fusion_losses
@@ -27,6 +28,7 @@ from lure_jax.text.prompts import prompt_ids
 
 CONDITION = 0.2  # method: 0.05, with which the head learned nothing in our runs
 LATENT = 0.1
+LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
 def space(model: Lure, stage) -> Objective:
@@ -103,8 +105,10 @@ def fuse_batch(model: Lure, params, batch, suffix: str = "") -> Fused:
 def judge_batch(model: Lure, stage, params, batch) -> tuple[FusionOutput, Array, dict[str, Array]]:
     """What `fuse_batch` gives, L_II against the clean images, and its terms.
 
-    `stage.loss` may hold weights of `FusionWeights`.
+    `stage.loss` may hold weights of `FusionWeights`. Raises UserError if the crops are too small for VIF's windows.
     """
+    if (side := min(batch["visible"].shape[1:3])) < LEAST_CROP:
+        raise UserError(f"config.stages.*.crop={side} is too small for the fusion loss: at least {LEAST_CROP} pixels.")
     weights = FusionWeights(**stage.get("loss", {}))
     output, bad = fuse_batch(model, params, batch)
     good = fuse_batch(model, params, batch, "_reference").latent

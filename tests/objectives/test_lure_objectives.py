@@ -30,8 +30,8 @@ def params(model):
     return tree.unflatten([leaf + 0.03 * rng.normal(size=leaf.shape).astype(np.float32) for leaf in leaves])
 
 
-def images(channels, seed):
-    return jnp.asarray(np.random.default_rng(seed).random((2, 16, 16, channels)), jnp.float32)
+def images(channels, seed, side=16):
+    return jnp.asarray(np.random.default_rng(seed).random((2, side, side, channels)), jnp.float32)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def fusion():
     for modality, channels in (("visible", 3), ("infrared", 1)):
         noise = prompt_ids([condition_id(modality, "noise")], 2)
         clean = prompt_ids([clean_id(modality)], 2)
-        batch[modality] = images(channels, channels)
-        batch[f"{modality}_reference"] = batch[modality].at[0].set(images(channels, 7)[0])  # the first is degraded
+        batch[modality] = images(channels, channels, 48)
+        batch[f"{modality}_reference"] = batch[modality].at[0].set(images(channels, 7, 48)[0])  # the first is degraded
         batch[f"{modality}_prompt_ids"] = jnp.asarray(np.stack([noise, clean]))
     return batch
 
@@ -95,6 +95,7 @@ def test_a_clean_pair_has_no_distance(model, params, restoration):
 def test_rule_and_joint_sum_and_freeze(model, params, fusion):
     value, m, gradient = evaluate("lure_rule", model, params, fusion)
     expected = 10 * m["intensity"] + 10 * m["gradient"] + m["similarity"] + 12 * m["colour"] + 0.1 * m["latent"]
+    expected += 0.5 * m["information"] + 2 * m["edges"] + 0.2 * m["differences"]
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     assert size(gradient["fuser"]) > 0
     rule = registry.build(stage("lure_rule"), model)
@@ -103,7 +104,8 @@ def test_rule_and_joint_sum_and_freeze(model, params, fusion):
 
 
 def test_rule_takes_weights_from_its_stage(model, params, fusion):
-    weights = dict(intensity=0.0, gradient=0.0, similarity=2.0, colour=0.0)
+    others = ("intensity", "gradient", "colour", "information", "edges", "differences")
+    weights = dict.fromkeys(others, 0.0) | {"similarity": 2.0}
     value, m, _ = evaluate("lure_rule", model, params, fusion, loss=weights)
     np.testing.assert_allclose(value, 2 * m["similarity"] + 0.1 * m["latent"], rtol=1e-5)
 
@@ -114,6 +116,12 @@ def test_targets_are_the_clean_images(model, params, fusion):
     _, other, _ = evaluate("lure_rule", model, params, swapped)
     assert abs(m["intensity"] - other["intensity"]) > 1e-3
     assert m["luma"] == other["luma"]  # the fused image itself is made from the inputs
+
+
+def test_crops_too_small_for_the_loss_are_named(model, params, fusion):
+    small = {k: v[:, :40, :40] if v.ndim == 4 else v for k, v in fusion.items()}
+    with pytest.raises(ValueError, match=r"crop=40 is too small for the fusion loss: at least 41 pixels"):
+        evaluate("lure_rule", model, params, small, loss={})
 
 
 def test_an_unknown_objective_lists_the_known():

@@ -15,7 +15,7 @@ from orbax.checkpoint import v1 as ocp
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR", "/tmp/lure_jax_cache")
 SHRINK = ["recipe=('space','rule')", "stages.space.steps=10", "stages.rule.steps=4", "log_every=1"]
-SHRINK += [f"stages.{stage}.{value}" for stage in ("space", "rule") for value in ("batch=8", "crop=32", "warmup=2")]
+SHRINK += [f"stages.{stage}.{value}" for stage in ("space", "rule") for value in ("batch=8", "crop=48", "warmup=2")]
 SHRINK += ["stages.space.lr=3e-4"]  # the first updates turn rounding into steps of full size; small ones stay near
 
 
