@@ -32,7 +32,7 @@ def data_dir(tmp_path_factory):
 def shrunk(recipe: str, data_dir: str):
     """The recipe over eight synthetic scenes, one step a stage; with a tiny CLIP where it has one."""
     config = importlib.import_module(f"configs.{recipe}").get_config()
-    if config.model.text == "clip":
+    if config.model.get("text") == "clip":
         config.model.clip = str(write_clip(pathlib.Path(data_dir) / "clip"))
     config.data.data_dir, config.data.workers = data_dir, 0
     debug = "synthetic_scenes/debug"
