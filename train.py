@@ -8,8 +8,9 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from lure_jax.data import pipeline, sources
+from lure_jax.data import sources
 from lure_jax.errors import UserError
+from lure_jax.evaluation.judging import make_iterator
 from lure_jax.evaluation.training import build_evaluator
 from lure_jax.inference import weights
 from lure_jax.models import registry as models
@@ -26,12 +27,12 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 def build_stages(config, model, heads=None) -> list[Stage]:
     """The recipe's stages: each its objective and a way to make its data, seeded apart."""
+    if lacking := [name for name in config.recipe if name not in config.stages]:
+        raise ConfigError(f"config.recipe names {lacking[0]!r}, but config.stages has {', '.join(config.stages)}.")
     stages = []
     for index, name in enumerate(config.recipe):
-        if name not in config.stages:
-            raise ConfigError(f"config.recipe names {name!r}, but config.stages has {', '.join(config.stages)}.")
         stage = config.stages[name]
-        make_data = functools.partial(pipeline.make_iterator, config, stage, seed=config.seed + 1000 * index)
+        make_data = functools.partial(make_iterator, config, stage, seed=config.seed + 1000 * index)
         stages.append(Stage(name, objectives.build(stage, model, heads), stage.steps, stage, make_data))
     return stages
 
@@ -47,15 +48,15 @@ def load_params(name_or_dir: str, abstract, text: str):
 
 
 def run(config, workdir: str) -> None:
-    """Assembles data, model, stages and evaluator, trains, and writes the finished model to workdir/model."""
+    """Assembles data, model, stages and evaluator, trains, and writes a finished fusion model to workdir/model."""
     sources.prepare(config)
     model = models.build(config.model)
     heads = models.build_heads(config, model)
-    stages = build_stages(config, model, heads)
     init, evaluate = functools.partial(models.initialise, model, heads=heads), build_evaluator(config, model, heads)
-    how = dict(init=init, evaluate=evaluate, load_params=load_params, text=model.text_identity)
-    state = train(config, workdir, stages=stages, **how)
-    if int(state.step) == sum(stage.steps for stage in stages):
+    how = dict(evaluate=evaluate, load_params=load_params, text=model.text_identity)
+    stages = build_stages(config, model, heads)
+    state = train(config, workdir, stages=stages, init=init, **how)
+    if config.model.name not in models.JUDGES and int(state.step) == sum(stage.steps for stage in stages):
         params = models.without_heads(state.ema)
         weights.save(epath.Path(workdir) / "model", params, config.model, prompts=model.prompts)
         print(f"the finished model is {workdir}/model: lure fuse --model {workdir} ...")

@@ -29,6 +29,11 @@ def pairs(dataset: str, visible_conditions: tuple[str, ...] = VISIBLE, weight: f
     ))  # fmt: skip
 
 
+def judged(dataset: str, method: str, truth: str, classes: tuple[str, ...]):
+    """The pool of a network that judges fused images: pairs with labels or boxes, fused by one method."""
+    return ml_collections.ConfigDict(dict(dataset=dataset, method=method, truth=truth, classes=classes))
+
+
 SYNTHETIC_RESTORATION = (
     clean("synthetic_scenes/default", "visible", "visible", VISIBLE),
     clean("synthetic_scenes/default", "infrared", "infrared", INFRARED),
@@ -80,6 +85,17 @@ def ssvif(preset: str, fusion) -> ml_collections.ConfigDict:
     config.heads = heads(preset)
     config.data.degraded_share = 0.0
     config.recipe = ("heads", "joint")
+    return config
+
+
+def judge(network: str, pool) -> ml_collections.ConfigDict:
+    """Everything but the stage of a recipe of a network that judges fused images."""
+    config = recipe((), ())
+    config.model = ml_collections.ConfigDict(
+        dict(name=network, preset="tiny", classes=len(pool.classes), dtype="float32")
+    )
+    config.data.judged = (pool,)
+    config.ema = 0.99
     return config
 
 

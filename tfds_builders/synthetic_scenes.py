@@ -41,7 +41,7 @@ class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
     `builder.as_data_source(split="train")`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = [
         SyntheticScenesConfig(name="default", description="200 scenes of 240x320."),
         SyntheticScenesConfig(
@@ -81,7 +81,7 @@ class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
                     "boxes": tfds.features.Sequence(
                         {
                             "bbox": tfds.features.BBoxFeature(),
-                            "class": tfds.features.ClassLabel(names=list(BOX_CLASSES)),
+                            "label": tfds.features.ClassLabel(names=list(BOX_CLASSES)),
                         }
                     ),
                     "night": np.bool_,
@@ -112,7 +112,7 @@ class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
                     "infrared": _png(scene.infrared),
                     "labels": _png(scene.labels),
                     "boxes": [
-                        {"bbox": tfds.features.BBox(*map(float, box)), "class": int(kind)}
+                        {"bbox": tfds.features.BBox(*map(float, box)), "label": int(kind)}
                         for box, kind in zip(scene.boxes, scene.box_classes, strict=True)
                     ],
                     "night": scene.night,

@@ -35,19 +35,34 @@ def make_iterator(config, stage, *, seed: int) -> grain.DatasetIterator:
     Raises:
       UserError: if the batch does not divide among the processes.
     """
-    processes = jax.process_count()
-    if stage.batch % processes:
-        raise UserError(f"config.stages.*.batch={stage.batch} does not divide among {processes} processes.")
     pool = {"restoration": restoration_pool, "fusion": fusion_pool}[stage.pool]
-    datasets, weights = zip(*pool(config.data, stage.crop, seed), strict=True)
+    return batches(pool(config.data, stage.crop, seed), config.data.workers, stage.batch, seed)
+
+
+def batches(pool: list[tuple[grain.MapDataset, float]], workers: int, batch: int, seed: int) -> grain.DatasetIterator:
+    """This process's share of the batches of a pool.
+
+    Args:
+      pool: endless data sets of samples, and how much of the batches each makes up.
+      workers: processes that make the samples; 0: this one.
+      batch: over all processes.
+      seed: of the order in which the data sets take turns.
+
+    Raises:
+      UserError: if the batch does not divide among the processes.
+    """
+    processes = jax.process_count()
+    if batch % processes:
+        raise UserError(f"config.stages.*.batch={batch} does not divide among {processes} processes.")
+    datasets, weights = zip(*pool, strict=True)
     shares = [dataset[jax.process_index() :: processes] for dataset in datasets]
     mixed = grain.MapDataset.mix(shares, weights) if len(shares) > 1 else shares[0]
     # `mix` takes the data sets in turn, so that neighbours in a batch would share their condition
     mixed = grain.experimental.WindowShuffleMapDataset(mixed, window_size=WINDOW, seed=seed)
     samples = mixed.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
-    if config.data.workers:
-        samples = samples.mp_prefetch(grain.MultiprocessingOptions(config.data.workers, per_worker_buffer_size=4))
-    return iter(samples.batch(stage.batch // processes, drop_remainder=True))
+    if workers:
+        samples = samples.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=4))
+    return iter(samples.batch(batch // processes, drop_remainder=True))
 
 
 class Part(NamedTuple):

@@ -30,7 +30,8 @@ def prepare(config) -> None:
       catalog.DataError: if a real data set is missing and there is no folder to build it from.
     """
     if jax.process_index() == 0:
-        for name in sorted({row.dataset for pool in (config.data.restoration, config.data.fusion) for row in pool}):
+        rows = [*config.data.restoration, *config.data.fusion, *config.data.get("judged", ())]
+        for name in sorted({row.dataset for row in rows}):
             _build_missing(name, epath.Path(config.data.data_dir), config.data.source or shared_folder())
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("data sets are built")

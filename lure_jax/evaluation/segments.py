@@ -8,13 +8,13 @@ from absl import logging
 from jaxtyping import Float, Int, UInt8
 from optax.assignment import hungarian_algorithm
 
+from lure_jax.data.judged import UNKNOWN, at_stride
 from lure_jax.data.pipeline import three_channels
 from lure_jax.metrics.color import luma
 from lure_jax.models.segmentation import STRIDE
 
 BINS = 8  # of luma, the segmentation that knows brightness alone
 USED = 0.005  # share of the pixels from which a cluster counts as used
-UNKNOWN = 255  # a pixel without label
 SHOWN = 4
 ASSIGNED = 32  # tables of assignments are padded to a multiple of it
 HEADS = ("feature", "pixel")
@@ -96,12 +96,6 @@ def collapse(scores: Mapping[str, float]) -> str:
     if lowest < 0.4:
         return f"the entropy of the mean answer is {lowest:.2f} of its maximum."
     return ""
-
-
-def at_stride(labels: Int[np.ndarray, "B H W"]) -> Segments:
-    """The label in the middle of what a logit sees."""
-    missing = [(0, -side % STRIDE) for side in labels.shape[1:]]
-    return np.pad(labels, [(0, 0), *missing], mode="edge")[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
 
 
 def luma_bins(image: Float[np.ndarray, "B H W 3"]) -> Segments:

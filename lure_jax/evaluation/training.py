@@ -8,11 +8,13 @@ import numpy as np
 
 from lure_jax.data.catalog import DataError
 from lure_jax.data.degradations import degrade
+from lure_jax.data.judged import UNKNOWN
 from lure_jax.data.pipeline import SLOTS, crop_and_turn, three_channels
 from lure_jax.data.sources import Decoded
-from lure_jax.evaluation import segments
+from lure_jax.evaluation import judging, segments
 from lure_jax.metrics.color import luma
 from lure_jax.metrics.fusion import evaluate_fused
+from lure_jax.models.registry import JUDGES
 from lure_jax.objectives.registry import WITH_HEADS
 from lure_jax.text.conditions import MODALITIES, clean_id, condition_id, multi_hot
 from lure_jax.text.prompts import prompt_ids
@@ -27,11 +29,15 @@ SHOWN = 4
 def build_evaluator(config, model, heads=None) -> Callable:
     """(params, step, stage) -> (scalars, pictures) on the validation split of the config's pools.
 
+    Of a network that judges fused images: `judging.build_evaluator`.
+
     Scalars: PSNR in dB of the degraded input and of the restored image a condition ("psnr/visible/noise"), of
     D(E(x)) on clean images, the mean of the restored ones ("psnr/restored"), and, from the second stage on, the
     fusion metrics of clean pairs. Picture "fused": a contact sheet of pairs. With segmentation heads, in the stages
     that train them, also what `segments.build_monitor` gives.
     """
+    if config.model.name in JUDGES:
+        return judging.build_evaluator(config, model)
     restoration, fusion = restoration_samples(config), fusion_samples(config)
     monitor = segments.build_monitor(model, heads) if heads else None
 
@@ -42,9 +48,7 @@ def build_evaluator(config, model, heads=None) -> Callable:
 
     @jax.jit
     def fuse(params, visible, infrared, visible_prompts, infrared_prompts):
-        tokens = [
-            model.apply({"params": params}, ids, method="tokens") for ids in (visible_prompts, infrared_prompts)
-        ]
+        tokens = [model.apply({"params": params}, ids, method="tokens") for ids in (visible_prompts, infrared_prompts)]
         return model.apply({"params": params}, visible, infrared, *tokens).image
 
     def evaluate(params, step, stage):
@@ -117,7 +121,7 @@ def fusion_samples(config) -> dict[str, np.ndarray] | None:
         for index in range(min(PAIRS // len(sources), len(source))):
             element = source[index * len(source) // PAIRS]
             rng = np.random.default_rng([config.seed, index])
-            unlabelled = np.full((*element["visible"].shape[:2], 1), segments.UNKNOWN, np.uint8)
+            unlabelled = np.full((*element["visible"].shape[:2], 1), UNKNOWN, np.uint8)
             labels = centre_crop(element.get("labels", unlabelled), *SIZE)[..., 0]
             sample = {"labels": np.round(255 * labels).astype(np.int32)}
             for modality, condition in zip(MODALITIES, (row.visible_conditions[index % len(row.visible_conditions)],

@@ -5,25 +5,33 @@ import jax.numpy as jnp
 
 from lure_jax.errors import UserError
 from lure_jax.models import lure, segmentation, two_stream
+from lure_jax.models.detection import Detector
 from lure_jax.models.lure import Lure
-from lure_jax.models.segmentation import Heads
+from lure_jax.models.segmentation import Heads, Segmenter
 from lure_jax.models.two_stream import TwoStream
 from lure_jax.text.clip_prompts import PromptTokens, encode_prompts
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-PRESETS = {"lure": lure.PRESETS, "two_stream": two_stream.PRESETS}
+JUDGES = {"segmenter": Segmenter, "detector": Detector}  # networks that judge fused images
+PRESETS = {
+    "lure": lure.PRESETS,
+    "two_stream": two_stream.PRESETS,
+    **dict.fromkeys(JUDGES, segmentation.PRESETS),
+}
 KEYS = {"lure": ("name", "preset", "text", "dtype", "remat"), "two_stream": ("name", "preset", "dtype")}
 HEADS = segmentation.PREFIXES
 
 FusionModel = Lure | TwoStream
+Judge = Segmenter | Detector
 
 
-def build(config, prompts: PromptTokens | None = None) -> FusionModel:
+def build(config, prompts: PromptTokens | None = None) -> FusionModel | Judge:
     """The unbound module a config's `model` describes.
 
     Args:
-      config: with `name` ("lure" or "two_stream"), `preset`, `dtype` ("float32" or "bfloat16"), and of a LURE model
-        `text` and `remat`; with the text source "clip" also `clip`, the location of its files.
+      config: with `name` ("lure", "two_stream", "segmenter" or "detector"), `preset`, `dtype` ("float32" or
+        "bfloat16"), of a LURE model `text` and `remat`, of a network that judges `classes`; with the text source
+        "clip" also `clip`, the location of its files.
       prompts: the encoded prompts of the text source "clip", if they are at hand: CLIP's files are not needed then.
 
     Returns:
@@ -36,6 +44,8 @@ def build(config, prompts: PromptTokens | None = None) -> FusionModel:
     _check("config.model", config, "preset", PRESETS[config.name])
     _check("config.model", config, "dtype", DTYPES)
     sizes, dtype = PRESETS[config.name][config.preset], DTYPES[config.dtype]
+    if config.name in JUDGES:
+        return JUDGES[config.name](sizes, config.classes, dtype)
     if config.name == "two_stream":
         return TwoStream(sizes, dtype)
     if config.text == "clip" and prompts is None:
@@ -68,7 +78,7 @@ def build_heads(config, model: FusionModel) -> Heads | None:
     )  # fmt: skip
 
 
-def initialise(model: FusionModel, rng: jax.Array, heads: Heads | None = None):
+def initialise(model: FusionModel | Judge, rng: jax.Array, heads: Heads | None = None):
     """Parameters with their logical axis names (boxed), of a model that has seen one small pair, and of its heads."""
     side = model.sizes.multiple
     visible, infrared, ids = jnp.zeros((1, side, side, 3)), jnp.zeros((1, side, side, 1)), jnp.zeros((1, 2), int)

@@ -1,7 +1,8 @@
-"""Segmentation heads for training: H reads a fusion model's features, G reads its fused image.
+"""Segmentation: SSVIF's two heads for training, and a small network that judges fused images.
 
-SSVIF (arXiv 2509.22450); reconstruction. The head is SegFormer's (Xie et al., 2021, arXiv 2105.15203): a linear
-layer a level, all resized to one stride, concatenated, mixed and classified.
+H reads a fusion model's features, G reads its fused image: SSVIF (arXiv 2509.22450); reconstruction. The head is
+SegFormer's (Xie et al., 2021, arXiv 2105.15203): a linear layer a level, all resized to one stride, concatenated, mixed
+and classified.
 """
 
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lure_jax.models.blocks import Conv3x3, Dtype, Pointwise, ResidualBlock, unshuffle
+from lure_jax.models.blocks import Conv3x3, Dtype, LayerNorm, Pointwise, ResidualBlock, unshuffle
 from lure_jax.models.lure import pad_to_multiple
 
 STRIDE = 4  # pixels of the image a logit
@@ -25,6 +26,11 @@ class HeadSizes(NamedTuple):
     widths: tuple[int, ...]
     blocks: int
     lite: bool = False
+
+    @property
+    def multiple(self) -> int:
+        """Image sides are padded to multiples of this many pixels."""
+        return STRIDE * 2 ** (len(self.widths) - 1)
 
 
 PRESETS = {
@@ -62,12 +68,14 @@ class AllMlpHead(nn.Module):
       clusters: logits a pixel, K.
       embed: width of the head.
       stride: of the finest map.
+      batch_norm: whether it normalises over the batch, or each pixel by itself.
     """
 
     clusters: int
     embed: int
     stride: int
     dtype: Dtype = jnp.float32
+    batch_norm: bool = True
 
     @nn.compact
     def __call__(self, features: tuple[Float[Array, "B h w c"], ...]) -> Float[Array, "B H/4 W/4 K"]:
@@ -78,21 +86,30 @@ class AllMlpHead(nn.Module):
             level = Pointwise(self.embed, dtype=self.dtype, name=f"level_{i}")(feature)
             levels.append(jax.image.resize(level, (batch, *size, self.embed), "linear"))
         x = Pointwise(self.embed, dtype=self.dtype, name="mix")(jnp.concatenate(levels, -1))
-        x = nn.gelu(BatchNorm(self.dtype, name="norm")(x))
+        norm = BatchNorm if self.batch_norm else LayerNorm
+        x = nn.gelu(norm(self.dtype, name="norm")(x))
         return Pointwise(self.clusters, dtype=self.dtype, name="classify")(x).astype(jnp.float32)
 
 
 class PixelHead(nn.Module):
-    """G: a small encoder of its own, then SegFormer's head; reads the fused RGB image."""
+    """G: a small encoder of its own, then SegFormer's head; reads the fused RGB image.
+
+    Attributes:
+      sizes: the preset's numbers.
+      clusters: logits a pixel, K.
+      dtype: of the computation; parameters and logits stay float32.
+      batch_norm: as in `AllMlpHead`.
+    """
 
     sizes: HeadSizes
     clusters: int
     dtype: Dtype = jnp.float32
+    batch_norm: bool = True
 
     @nn.compact
     def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B h w K"]:
         sizes = self.sizes
-        x = pad_to_multiple(2 * image - 1, STRIDE * 2 ** (len(sizes.widths) - 1))
+        x = pad_to_multiple(2 * image - 1, sizes.multiple)
         x = nn.gelu(Conv3x3(sizes.widths[0], dtype=self.dtype, name="stem")(unshuffle(x, 2)))
         features = []
         for level, width in enumerate(sizes.widths):
@@ -100,7 +117,8 @@ class PixelHead(nn.Module):
             for i in range(sizes.blocks):
                 x = ResidualBlock(sizes.lite, self.dtype, name=f"block_{level}_{i}")(x)
             features.append(x)
-        return AllMlpHead(self.clusters, sizes.embed, STRIDE, self.dtype, name="head")(tuple(features))
+        head = AllMlpHead(self.clusters, sizes.embed, STRIDE, self.dtype, self.batch_norm, name="head")
+        return head(tuple(features))
 
 
 class Heads(nn.Module):
@@ -127,9 +145,7 @@ class Heads(nn.Module):
     def __call__(self, features: tuple[Float[Array, "B h w c"], ...], image: Float[Array, "B H W 3"]):
         """Logits a of H and b of G, each (B, ceil(H/4), ceil(W/4), K)."""
         height, width = logit_size(image)
-        return tuple(
-            logits[:, :height, :width] for logits in (self.feature_head(features), self.pixel_head(image))
-        )
+        return tuple(logits[:, :height, :width] for logits in (self.feature_head(features), self.pixel_head(image)))
 
     def initialise(self):
         """Touches every parameter: call it with `init`."""
@@ -137,3 +153,32 @@ class Heads(nn.Module):
         sides = [side // self.stride // 2**level for level in range(len(self.widths))]
         features = [jnp.zeros((1, n, n, width)) for n, width in zip(sides, self.widths, strict=True)]
         return self(tuple(features), jnp.zeros((1, side, side, 3)))
+
+
+class Segmenter(nn.Module):
+    """A small segmentation network, trained from scratch on fused images to judge them: G without batch norm.
+
+    Attributes:
+      sizes: the preset's numbers.
+      classes: K.
+      dtype: of the computation; parameters and logits stay float32.
+    """
+
+    sizes: HeadSizes
+    classes: int
+    dtype: Dtype = jnp.float32
+
+    text_identity = ""  # it reads none
+    prompts = None
+
+    def setup(self):
+        self.network = PixelHead(self.sizes, self.classes, self.dtype, batch_norm=False)
+
+    def __call__(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B H/4 W/4 K"]:
+        """Logits at stride 4 of an image in [0,1]."""
+        height, width = logit_size(image)
+        return self.network(image)[:, :height, :width]
+
+    def initialise(self, image, *_):
+        """Touches every parameter: call it with `init`."""
+        return self(image)

@@ -4,13 +4,15 @@ import dataclasses
 
 from lure_jax.errors import UserError
 from lure_jax.models.segmentation import PREFIXES
-from lure_jax.objectives import lure, ssvif
+from lure_jax.objectives import lure, ssvif, supervised
 from lure_jax.objectives.objective import Objective
 
 OBJECTIVES = {
     "lure_space": lure.space,
     "lure_rule": lure.rule,
     "lure_joint": lure.joint,
+    "segmentation": supervised.segmentation,
+    "detection": supervised.detection,
 }
 WITH_HEADS = {
     "ssvif_heads": ssvif.ssvif_heads,

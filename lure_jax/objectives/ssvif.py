@@ -23,7 +23,6 @@ from lure_jax.objectives import lure
 from lure_jax.objectives.augmentation import draw_window, photometric, warp
 from lure_jax.objectives.consistency import (
     ConsistencyWeights,
-    cross_entropy,
     cross_loss,
     entropy_loss,
     equivariance_loss,
@@ -39,6 +38,7 @@ from lure_jax.objectives.schedules import (
     ssvif_weights,
     start_average,
 )
+from lure_jax.objectives.supervised import label_loss
 from lure_jax.text.conditions import MODALITIES
 
 RAMP = 0.2  # of stage 2, until the consistency's gradient is at its peak
@@ -135,11 +135,8 @@ def supervision(heads: Heads, stage) -> Teach:
         logits = heads.apply({"params": params}, limit(output.features), limit(output.image))
         # the pixel in the middle of what a logit sees
         labels = pad_to_multiple(batch["labels"][..., None], STRIDE)[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE, 0]
-        known = (labels < heads.clusters).astype(jnp.float32)
-        target = jax.nn.one_hot(labels, heads.clusters)
-        losses = [jnp.sum(cross_entropy(x, target) * known) / jnp.maximum(known.sum(), 1.0) for x in logits]
-        right = [jnp.sum((x.argmax(-1) == labels) * known) / jnp.maximum(known.sum(), 1.0) for x in logits]
-        return 0.5 * sum(losses), {"accuracy_feature": right[0], "accuracy_pixel": right[1]}
+        losses, right = zip(*(label_loss(x, labels) for x in logits), strict=True)
+        return 0.5 * sum(losses) / jnp.log(heads.clusters), {"accuracy_feature": right[0], "accuracy_pixel": right[1]}
 
     return teach
 

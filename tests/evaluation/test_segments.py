@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lure_jax.data.judged import UNKNOWN
 from lure_jax.evaluation import segments
 
 K = 10
@@ -21,7 +22,7 @@ def scene():
 
 
 def no_labels():
-    return np.full((2, 32, 64), segments.UNKNOWN)
+    return np.full((2, 32, 64), UNKNOWN)
 
 
 def test_useful_heads(scene):

@@ -39,7 +39,7 @@ def test_equal_sources_are_their_own_best_fusion():
     grey = pair()[1]
     terms = fusion_losses(np.repeat(grey, 3, -1), np.repeat(grey, 3, -1), grey)
     assert all(abs(terms[name]) < 1e-4 for name in ("intensity", "gradient", "similarity", "colour", "information"))
-    assert terms["edges"] < 0.05  # the best Qabf of equal images is 0.98; SCD has nothing to compare where nothing differs
+    assert terms["edges"] < 0.05  # Qabf of equal images is 0.98; SCD has nothing to compare
 
 
 def test_luma_terms_do_not_see_chroma():

@@ -204,7 +204,7 @@ for split in ("train", "test"):
         np.testing.assert_array_equal(example["infrared"], scene.infrared)
         np.testing.assert_array_equal(example["labels"][..., 0], scene.labels)
         np.testing.assert_array_equal(np.reshape(example["boxes"]["bbox"], (-1, 4)), scene.boxes)
-        np.testing.assert_array_equal(example["boxes"]["class"], scene.box_classes)
+        np.testing.assert_array_equal(example["boxes"]["label"], scene.box_classes)
         assert bool(example["night"]) == scene.night
         ids[split].add(index)
 assert (len(ids["train"]), len(ids["test"])) == (3, 2)
