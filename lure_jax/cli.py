@@ -51,6 +51,29 @@ def restore(source, output, modality, prompt, model, overwrite):
     _finish(folders.restore_files, source, output, modality=modality, prompt=prompt, model=model, overwrite=overwrite)
 
 
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 for any free one.")
+@_MODEL
+@click.option("--max-upload-mb", default=32.0, show_default=True, type=click.FloatRange(0.01), help="Of one request.")
+@click.option("--max-megapixels", default=4.0, show_default=True, type=click.FloatRange(0.01), help="Of one image.")
+@click.option("--concurrency", default=1, show_default=True, type=click.IntRange(1), help="Images fused at a time.")
+def serve(host, port, model, max_upload_mb, max_megapixels, concurrency):
+    """Serve a web page and a REST API."""
+    try:
+        from lure_jax.serve.limits import Limits
+        from lure_jax.serve.run import serve as run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("lure_jax"):
+            raise
+        raise Failure("The server needs FastAPI; install it with: pip install 'lure-jax[serve]'") from error
+    limits = Limits(int(max_upload_mb * 2**20), int(max_megapixels * 1e6), concurrency)
+    try:
+        run(model, host, port, limits, tell=click.echo)
+    except ValueError as error:
+        raise Failure(str(error)) from error
+
+
 main.add_command(cli_data.data)
 cli_evaluate.register(main)
 

@@ -12,13 +12,14 @@ from jaxtyping import Array, Float, Int
 
 from lure_jax.data import tonemap
 from lure_jax.inference import arrays, buckets
-from lure_jax.inference.prompt import Prompt, answer_auto, conditions_of, is_auto, read_prompt
+from lure_jax.inference.prompt import SLOTS, Prompt, answer_auto, conditions_of, is_auto, read_prompt
 from lure_jax.inference.weights import Released, WeightsError, load
 from lure_jax.models.lure import Lure
 from lure_jax.models.registry import FusionModel
 from lure_jax.text.clip import ClipError
 from lure_jax.text.clip_prompts import ClipEncoder
-from lure_jax.text.conditions import CONDITIONS, MODALITIES
+from lure_jax.text.conditions import CONDITIONS, MODALITIES, clean_id
+from lure_jax.text.prompts import prompt_ids
 from lure_jax.text.source import Text
 
 
@@ -73,7 +74,11 @@ class Fuser:
         return cls(load(name_or_dir), sizes, tone)
 
     def fuse(
-        self, visible: np.ndarray, infrared: np.ndarray, prompt: str | Mapping[str, str] | Prompt = "auto"
+        self,
+        visible: np.ndarray,
+        infrared: np.ndarray,
+        prompt: str | Mapping[str, str] | Prompt = "auto",
+        strength: float = 1.0,
     ) -> np.ndarray:
         """Fuses registered images of one size.
 
@@ -81,13 +86,17 @@ class Fuser:
           visible: an image or a batch; grey or RGB.
           infrared: as many images of the same size; grey, or grey stored as RGB.
           prompt: what is wrong with the images, for the whole batch.
+          strength: how far to restore, from 0, the latents of the prompt "clean", to 1, those of `prompt`. Below 1 it
+            costs a second way up of the encoder, and a second program; a two-stream model ignores it.
 
         Returns:
           The fused image with the visible one's shape and dtype: RGB for RGB, grey (luma) for grey.
 
         Raises:
-          ValueError: images that do not belong together, or of an unusable type, shape or range.
+          ValueError: images that do not belong together, or of an unusable type, shape or range; a strength outside
+            [0,1].
         """
+        share = _share(strength)
         prompt = self._read(prompt)
         unit_v, form = arrays.to_unit(visible, "visible")
         unit_i, _ = arrays.to_unit(infrared, "infrared", self._fit)
@@ -98,11 +107,15 @@ class Fuser:
             )
         (padded_v, padded_i), mask = self._pad(unit_v, unit_i)
         ids = (_repeat(prompt.visible, len(unit_v)), _repeat(prompt.infrared, len(unit_v)))
-        fused = _fuse(self._model, self._params, padded_v, padded_i, *ids, self._thresholds, mask)
+        fused = _fuse(self._model, self._params, padded_v, padded_i, *ids, self._thresholds, mask, share)
         return arrays.from_unit(_crop(fused, unit_v), form)
 
     def restore(
-        self, image: np.ndarray, modality: str, prompt: str | Mapping[str, str] | Prompt = "auto"
+        self,
+        image: np.ndarray,
+        modality: str,
+        prompt: str | Mapping[str, str] | Prompt = "auto",
+        strength: float = 1.0,
     ) -> np.ndarray:
         """Removes what is wrong with one image.
 
@@ -110,21 +123,24 @@ class Fuser:
           image: an image or a batch.
           modality: "visible" or "infrared".
           prompt: "auto" or a sentence about this image.
+          strength: as in `fuse`.
 
         Returns:
           The restored image with the shape and dtype of the given one; uint16 infrared stays stretched: it is a
           picture, no longer a measurement.
 
         Raises:
-          ValueError: an unknown modality, an image of an unusable type, shape or range, or a model that fuses alone.
+          ValueError: an unknown modality, an image of an unusable type, shape or range, a strength outside [0,1], or a
+            model that fuses alone.
         """
         _check(modality)
         self.check_restores()
+        share = _share(strength)
         prompt = self._read({modality: prompt} if isinstance(prompt, str) else prompt)
         unit, form = arrays.to_unit(image, modality, self._fit)
         (padded,), mask = self._pad(unit)
         ids = _repeat(getattr(prompt, modality), len(unit))
-        restored = _restore(self._model, self._params, padded, ids, self._thresholds, mask, modality)
+        restored = _restore(self._model, self._params, padded, ids, self._thresholds, mask, modality, share)
         return arrays.from_unit(_crop(restored, unit), form)
 
     def detect(self, image: np.ndarray, modality: str) -> dict[str, float | Float[np.ndarray, "B"]]:
@@ -201,6 +217,13 @@ def _check(modality: str) -> None:
         raise ValueError(f"The modality is {modality!r}; it must be {' or '.join(MODALITIES)}.")
 
 
+def _share(strength: float) -> np.float32 | None:
+    """The strength as the compiled functions take it; None, the whole of it, is a program of its own."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"The strength is {strength}; it must lie in [0, 1].")
+    return None if strength == 1 else np.float32(strength)
+
+
 def _repeat(prompt: Int[np.ndarray, "P"] | Text, batch: int) -> Int[np.ndarray, "B P"] | Text:
     return jax.tree.map(lambda array: np.broadcast_to(array, (batch, *array.shape)), prompt)
 
@@ -209,24 +232,29 @@ def _crop(result: Array, unit: Float[np.ndarray, "B H W C"]) -> Float[np.ndarray
     return np.asarray(result)[:, : unit.shape[1], : unit.shape[2]]
 
 
-def _encode(model: Lure, image, prompt, thresholds, mask, modality):
+def _encode(model: Lure, image, prompt, thresholds, mask, modality, strength):
     described = model.describe(image, mask)
     if isinstance(prompt, Text):
         text = model.read(prompt)
     else:
         text = model.tokens(answer_auto(prompt, described.logits, thresholds, modality))
-    return model.lift(described, text, mask)
+    latent = model.lift(described, text, mask)
+    if strength is None:
+        return latent
+    ids = prompt_ids([clean_id(modality)], SLOTS)
+    clean = model.lift(described, model.tokens(jnp.broadcast_to(ids, (len(image), SLOTS))), mask)
+    return latent._replace(z=(1 - strength) * clean.z + strength * latent.z)
 
 
-# One compilation for each model and image shape, shared by all Fusers; prompts and thresholds are arguments.
+# One compilation for each model and image shape, shared by all Fusers; prompts, thresholds and strengths are arguments.
 @functools.partial(jax.jit, static_argnums=0)
-def _fuse(model: FusionModel, params, visible, infrared, visible_ids, infrared_ids, thresholds, mask):
+def _fuse(model: FusionModel, params, visible, infrared, visible_ids, infrared_ids, thresholds, mask, strength=None):
     if not isinstance(model, Lure):
         return model.apply({"params": params}, visible, infrared, pixel_mask=mask).image
 
     def run(model):
-        latent_v = _encode(model, visible, visible_ids, thresholds, mask, "visible")
-        latent_i = _encode(model, infrared, infrared_ids, thresholds, mask, "infrared")
+        latent_v = _encode(model, visible, visible_ids, thresholds, mask, "visible", strength)
+        latent_i = _encode(model, infrared, infrared_ids, thresholds, mask, "infrared", strength)
         z, _ = model.fuse(latent_v, latent_i, mask)
         return jnp.clip(model.decode(z, mask), 0, 1)
 
@@ -234,9 +262,9 @@ def _fuse(model: FusionModel, params, visible, infrared, visible_ids, infrared_i
 
 
 @functools.partial(jax.jit, static_argnums=(0, 6))
-def _restore(model: Lure, params, image, ids, thresholds, mask, modality):
+def _restore(model: Lure, params, image, ids, thresholds, mask, modality, strength=None):
     def run(model):
-        return jnp.clip(model.decode(_encode(model, image, ids, thresholds, mask, modality).z, mask), 0, 1)
+        return jnp.clip(model.decode(_encode(model, image, ids, thresholds, mask, modality, strength).z, mask), 0, 1)
 
     return model.apply({"params": params}, method=run)
 

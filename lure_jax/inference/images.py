@@ -1,5 +1,6 @@
 """Image files: reading every usual kind as an array, and writing without ever leaving half a file."""
 
+import io
 import os
 import pathlib
 import uuid
@@ -37,17 +38,27 @@ def read(path: os.PathLike, modality: str) -> np.ndarray:
       ImageError: missing, empty, not an image, or with values that are not finite or have no known range.
     """
     path = pathlib.Path(path)
-    with _open(path) as image:
+    _check(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({_short(error)}).") from error
+    return decode(data, modality, str(path))
+
+
+def decode(data: bytes, modality: str, name: str) -> np.ndarray:
+    """What `read` gives, of a file's content; `name` stands for it in messages."""
+    with _open(io.BytesIO(data), name) as image:
         try:
             image.load()
-            if not image.mode.startswith("I") and _sixteen_bits(path):
-                values = _read_deep_colour(path, image.getexif().get(_ORIENTATION, 1))
+            if not image.mode.startswith("I") and _sixteen_bits(data):
+                values = _read_deep_colour(data, image.getexif().get(_ORIENTATION, 1))
             else:
                 values = _values(ImageOps.exif_transpose(image))
         except _NO_IMAGE as error:
-            raise ImageError(f"{path} cannot be read as an image ({_short(error)}).") from error
+            raise ImageError(f"{name} cannot be read as an image ({_short(error)}).") from error
     if values.dtype.kind not in "u":
-        return _real_valued(values, modality, path)
+        return _real_valued(values, modality, name)
     if modality == "infrared" and values.ndim == 3:
         return np.round(luma(values.astype(np.float32))).astype(values.dtype)
     return values
@@ -56,7 +67,8 @@ def read(path: os.PathLike, modality: str) -> np.ndarray:
 def size(path: os.PathLike) -> tuple[int, int]:
     """(height, width) of the upright image, from the file's header alone; ImageError as in `read`."""
     path = pathlib.Path(path)
-    with _open(path) as image:
+    _check(path)
+    with _open(path, str(path)) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for EXIF behind the pixels; we take what stands before them.
         header_tells = image.format != "PNG" or "exif" in image.info
@@ -100,24 +112,27 @@ def write(path: os.PathLike, image: np.ndarray) -> None:
             draft.unlink()
 
 
-def _open(path: pathlib.Path) -> Image.Image:
+def _check(path: pathlib.Path) -> None:
     if not path.exists():
         raise ImageError(f"{path} does not exist.")
     if path.is_dir():
         raise ImageError(f"{path} is a folder, and an image file is needed.")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes).")
+
+
+def _open(file: pathlib.Path | io.BytesIO, name: str) -> Image.Image:
     try:
-        if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty (0 bytes).")
-        return Image.open(path)
+        return Image.open(file)
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{path} is not an image of a kind that can be read.") from error
+        raise ImageError(f"{name} is not an image of a kind that can be read.") from error
     except _NO_IMAGE as error:
-        raise ImageError(f"{path} cannot be read as an image ({_short(error)}).") from error
+        raise ImageError(f"{name} cannot be read as an image ({_short(error)}).") from error
 
 
-def _sixteen_bits(path: pathlib.Path) -> bool:
+def _sixteen_bits(data: bytes) -> bool:
     """Whether the file has 16 bits a channel, by Pillow's decoder arguments (loading an image discards its own)."""
-    with Image.open(path) as image:
+    with Image.open(io.BytesIO(data)) as image:
         raw_modes = (tile[3] if isinstance(tile[3], str) else next(iter(tile[3] or ()), "") for tile in image.tile)
         return any(";16" in str(mode) for mode in raw_modes)
 
@@ -130,10 +145,10 @@ def _values(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))
 
 
-def _real_valued(values: np.ndarray, modality: str, path: pathlib.Path) -> np.ndarray:
+def _real_valued(values: np.ndarray, modality: str, name: str) -> np.ndarray:
     """Floats and 32-bit integers, whose range the file does not say."""
     if not np.isfinite(values).all():
-        raise ImageError(f"{path} holds values that are not finite numbers (NaN or infinity).")
+        raise ImageError(f"{name} holds values that are not finite numbers (NaN or infinity).")
     if modality == "infrared":
         return stretch(values)
     low, high = float(values.min()), float(values.max())
@@ -142,15 +157,15 @@ def _real_valued(values: np.ndarray, modality: str, path: pathlib.Path) -> np.nd
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return values.astype(np.float32)
     raise ImageError(
-        f"{path} has values from {low:g} to {high:g}, and a visible image needs 8 or 16 bits or floats in [0, 1]."
+        f"{name} has values from {low:g} to {high:g}, and a visible image needs 8 or 16 bits or floats in [0, 1]."
     )
 
 
-def _read_deep_colour(path: pathlib.Path, orientation: int) -> np.ndarray:
+def _read_deep_colour(data: bytes, orientation: int) -> np.ndarray:
     """Colour with 16 bits a channel, of which Pillow keeps only 8."""
     import cv2
 
-    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16:
         raise OSError("16-bit colour of an unknown kind")
     values = values[..., 2::-1] if values.ndim == 3 else values
