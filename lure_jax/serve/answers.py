@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from lure_jax.text.conditions import CONDITIONS, MODALITIES
 from lure_jax.text.paraphrases import PARAPHRASES
 
-LABELS = {
+MEANINGS = {
     "EN": "entropy: how many different grey levels are used",
     "SD": "standard deviation: contrast over the whole image",
     "SF": "spatial frequency: how much the image changes from pixel to pixel",

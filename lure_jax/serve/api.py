@@ -1,8 +1,8 @@
 """The web application: a page for people and a REST API for programs."""
 
+import asyncio
 import contextlib
 import importlib.metadata
-import logging
 import pathlib
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -167,8 +167,6 @@ def _add_page(app: FastAPI, renderer: ThreadPoolExecutor) -> None:
         """One image of a synthetic pair."""
         if name not in samples.SAMPLES:
             raise Refusal(404, f"There is no sample {name!r}; there are {', '.join(samples.SAMPLES)}.")
-        import asyncio
-
         png = await asyncio.get_running_loop().run_in_executor(renderer, samples.png, name, modality)
         return Response(png, media_type="image/png", headers={"Cache-Control": "max-age=3600"})
 
@@ -199,8 +197,7 @@ def _add_errors(app: FastAPI) -> None:
         return gate.answer(error.status_code, str(error.detail))
 
     @app.exception_handler(Exception)
-    async def broken(_: Request, error: Exception) -> Response:
-        logging.getLogger("uvicorn.error").debug("answered with 500: %r", error)
+    async def broken(_: Request, __: Exception) -> Response:
         return gate.answer(500, "The server failed on this request; its log says why.")
 
 

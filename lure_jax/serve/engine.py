@@ -123,12 +123,11 @@ class Engine:
         return arrays.to_unit(image, modality)[0][0]
 
     def warm(self) -> None:
-        """Compiles for the usual size, so that the first visitor need not wait."""
+        """Compiles what the usual size needs, so that the first visitor does not wait."""
         visible, infrared = np.zeros((*_WARM, 3), np.uint8), np.zeros(_WARM, np.uint8)
-        fused = self.fuse(visible, infrared, self._fuser.read_prompt("auto"), 1.0)
+        self.fuse(visible, infrared, self._fuser.read_prompt("auto"), 1.0)
         if self.restores:
             self.detect(visible, "visible"), self.detect(infrared, "infrared")
-        self.metrics(fused, visible, infrared)
 
     def _register(self, what: str, image: np.ndarray, *options: Any, multiple: int = 0) -> None:
         """Notes a shape that is about to be compiled; one too many, and all are forgotten but by the disk cache."""

@@ -8,7 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lure_jax.serve.limits import Limits, megabytes
 
-RETRY_SECONDS = 2
+RETRY_SECONDS = "2"
+_BUSY = "The server is busy, its queue is full; try again in a moment."
 _DRAIN_SECONDS = 10  # a client that gets no place may finish sending, so that it reads the answer
 _DRAINING = 512  # clients that may do so at a time
 
@@ -31,8 +32,7 @@ class Gate:
         elif _declared(scope) > self._limits.upload_bytes:
             await self._turn_away(scope, receive, send, _too_large(self._limits))
         elif self._inside >= self._limits.admitted:
-            sentence = "The server is busy: its queue is full. Try again in a moment."
-            await self._turn_away(scope, receive, send, answer(503, sentence))
+            await self._turn_away(scope, receive, send, answer(503, _BUSY, {"Retry-After": RETRY_SECONDS}))
         else:
             self._inside += 1
             try:
@@ -82,14 +82,14 @@ class _Body:
         message = await self._receive()
         self._received += len(message.get("body", b""))
         if self._received > self._limits.upload_bytes:
-            await _drain(self._receive, self._limits.upload_bytes)
+            if message.get("more_body"):
+                await _drain(self._receive, self._limits.upload_bytes)
             raise HTTPException(413, _too_large_sentence(self._limits))
         return message
 
 
-def answer(status: int, sentence: str) -> JSONResponse:
-    """An error as JSON; 503 says when to come back."""
-    headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
+def answer(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error as JSON."""
     return JSONResponse({"error": sentence}, status, headers)
 
 

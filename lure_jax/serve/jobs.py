@@ -77,17 +77,18 @@ def metrics(engine: Engine, fused: UploadFile, files: Sequence[UploadFile]) -> l
     image = uploads.read(fused, "fused", engine.limits)
     uploads.check_pair(image, infrared, ("The fused image", "the infrared one"))
     scores = engine.metrics(image, visible, infrared)
-    known = {name: (metric.larger_is_better, metric.needs_source) for name, metric in FUSION_METRICS.items()}
-    return [
-        answers.Score(
-            name=name,
-            value=value,
-            meaning=answers.LABELS[name],
-            larger_is_better=known.get(name, (False, True))[0],
-            refers_to_sources=known.get(name, (False, True))[1],
-        )
-        for name, value in scores.items()
-    ]
+    return [_score(name, value) for name, value in scores.items()]
+
+
+def _score(name: str, value: float) -> answers.Score:
+    metric = FUSION_METRICS.get(name)  # the others are what vetoes are decided by
+    return answers.Score(
+        name=name,
+        value=value,
+        meaning=answers.MEANINGS[name],
+        larger_is_better=metric is not None and metric.larger_is_better,
+        refers_to_sources=metric is None or metric.needs_source,
+    )
 
 
 def read_pair(files: Sequence[UploadFile], limits: Limits) -> list[np.ndarray]:

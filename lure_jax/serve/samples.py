@@ -25,10 +25,10 @@ class Sample(NamedTuple):
 
 
 SAMPLES = {
-    "clean": Sample("Nothing wrong", 3),
+    "night": Sample("Night", 3),
     "haze": Sample("Haze, stripes", 0, ("haze",), ("stripe",)),
     "snow": Sample("Snow, thermal noise", 2, ("snow",), ("noise",)),
-    "dark": Sample("Too dark", 3, ("low_light",), ()),
+    "dark": Sample("Far too dark", 4, ("low_light",)),
 }
 
 

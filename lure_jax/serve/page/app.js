@@ -85,7 +85,7 @@ function choose(modality, file, sample) {
 
 async function fuse(onWait) {
   const missing = MODALITIES.filter((modality) => !chosen[modality]);
-  if (missing.length) throw new Error(`Choose ${missing.length > 1 ? "a visible and an infrared" : `an image for “${NAMES[missing[0]]}”`}${missing.length > 1 ? " image" : ""} first.`);
+  if (missing.length) throw new Error(`Choose ${missing.map((m) => `${m === "visible" ? "a" : "an"} ${m} image`).join(" and ")} first.`);
   const sources = MODALITIES.map((modality) => [modality, chosen[modality]]);
   checkSize(sources.map(([, file]) => file));
   const own = ++run;
@@ -93,7 +93,6 @@ async function fuse(onWait) {
   const result = await response.json();
   const fused = blobOf(result.image, "image/png");
   const shown = Object.fromEntries(MODALITIES.map((modality) => [modality, blobOf(result.previews[modality], "image/jpeg")]));
-  const first = fusedFrom === null;
   fusedFrom = sources;
   for (const [id, visible] of [["empty", false], ["toolbar", true], ["compare", true], ["panels", true]]) $(id).hidden = !visible;
   compare.show({ ...shown, fused }, result.width, result.height);
@@ -103,7 +102,7 @@ async function fuse(onWait) {
   $("panels").classList.toggle("alone", !result.detected);
   if (result.detected) showDetected($("detected"), result.detected, NAMES);
   if (result.warnings.length) tell("warning", result.warnings.join(" "));
-  if (first || matchMedia("(max-width: 1020px)").matches) $("result").scrollIntoView({ block: "nearest", behavior: "smooth" });
+  if (matchMedia("(max-width: 1020px)").matches) $("result").scrollIntoView({ block: "start", behavior: "smooth" });
   measure(fused, sources, own);
 }
 

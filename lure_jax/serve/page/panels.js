@@ -27,11 +27,15 @@ function bar({ condition, probability, present }) {
   return element("div", { className: present ? "bar present" : "bar" }, element("span", {}, label(condition)), share, element("span", {}, percent));
 }
 
-/** Two tables: metrics that refer to the sources, and those of the fused image alone. */
+const FIRST = ["MI", "SCD", "VIF", "Qabf", "SSIM", "EN", "SD", "SF", "AG"];
+
+/** Two tables: metrics that refer to the sources, and those of the fused image alone; the less usual ones folded. */
 export function showMetrics(root, scores) {
+  const first = (against) => FIRST.map((name) => scores.find((one) => one.name === name)).filter((one) => one.refers_to_sources === against);
   root.replaceChildren(
-    table("Against both sources", scores.filter((one) => one.refers_to_sources)),
-    table("Of the result alone (noise raises them, too)", scores.filter((one) => !one.refers_to_sources)),
+    table("Against both sources", first(true)),
+    table("Of the result alone (noise raises them, too)", first(false)),
+    element("details", {}, element("summary", {}, "More metrics"), table("", scores.filter((one) => !FIRST.includes(one.name)))),
     element("p", { className: "hint" }, "The sources are the images as given: where noise, haze or darkness was removed, likeness to them falls."),
   );
 }
@@ -46,5 +50,6 @@ function table(title, scores) {
       element("td", {}, larger_is_better ? meaning : `${meaning} (less is better)`),
     ),
   );
-  return element("table", { className: "scores" }, element("caption", {}, title), element("tbody", {}, ...rows));
+  const caption = title ? [element("caption", {}, title)] : [];
+  return element("table", { className: "scores" }, ...caption, element("tbody", {}, ...rows));
 }
