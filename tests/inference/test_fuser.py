@@ -184,3 +184,41 @@ def test_a_thermal_frame_is_mapped_by_the_curve_that_is_given(released, fuser):
     fused = Fuser(released, sizes=[(64, 96)], tone=curve).fuse(visible, frame)
     np.testing.assert_array_equal(fused, fuser.fuse(visible, curve(frame)))
     assert np.abs(fused - fuser.fuse(visible, frame)).max() > 0
+
+
+def test_strength_blends_latents_from_clean_to_the_prompt(fuser):
+    pair = _pair(64, 96)
+    full, none = fuser.fuse(*pair, "haze"), fuser.fuse(*pair, "clean")
+    np.testing.assert_array_equal(fuser.fuse(*pair, "haze", strength=1), full)
+    np.testing.assert_allclose(fuser.fuse(*pair, "haze", strength=0), none, atol=1e-5)
+    half = fuser.fuse(*pair, "haze", strength=0.5)
+    assert min(np.abs(half - full).mean(), np.abs(half - none).mean()) > 0.1 * np.abs(full - none).mean() > 1e-4
+
+
+def test_a_restored_image_at_half_strength_is_the_decoded_mean_of_latents(released, fuser):
+    image, read = _pair(64, 96)[1], [read_prompt({"infrared": p}).infrared[None] for p in ("clean", "stripes")]
+
+    @jax.jit
+    def blend(params, ids_clean, ids_prompt):
+        def call(model):
+            z = [model.encode(image[None], model.tokens(ids)).z for ids in (ids_clean, ids_prompt)]
+            return model.decode((z[0] + z[1]) / 2)
+
+        return released.model.apply({"params": params}, method=call)
+
+    expected = np.clip(blend(released.params, *read)[0], 0, 1)
+    half = fuser.restore(np.repeat(image, 3, -1), "infrared", "stripes", strength=0.5)
+    np.testing.assert_allclose(half, expected, atol=1e-4)
+
+
+def test_strengths_below_one_share_one_more_compilation(fuser):
+    module._restore.clear_cache()
+    image = _pair(64, 96)[1]
+    for strength in (0, 0.3, 0.9):
+        fuser.restore(image, "infrared", "stripes", strength)
+    assert module._restore._cache_size() == 1
+    fuser.restore(image, "infrared", "stripes")
+    assert module._restore._cache_size() == 2
+    for strength in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+            fuser.restore(image, "infrared", "stripes", strength)
