@@ -1,6 +1,8 @@
 """Starting the server."""
 
+import contextlib
 import socket
+from collections.abc import Callable
 
 import uvicorn
 
@@ -11,7 +13,7 @@ from lure_jax.serve.engine import Engine
 from lure_jax.serve.limits import Limits
 
 
-def serve(model: str, host: str, port: int, limits: Limits, tell=print) -> None:
+def serve(model: str, host: str, port: int, limits: Limits, tell: Callable[[str], None] = print) -> None:
     """Serves until it is interrupted.
 
     Args:
@@ -32,7 +34,8 @@ def serve(model: str, host: str, port: int, limits: Limits, tell=print) -> None:
         engine.begin(engine.warm)
         name = f"[{host}]" if ":" in host else host
         tell(f"http://{name}:{listener.getsockname()[1]} serves {model}; stop it with Ctrl-C")
-        server.run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again once it has ended in order
+            server.run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
+import python_multipart  # noqa: F401  FastAPI reads forms by it, and does not install it
 from fastapi import UploadFile
 from PIL import Image
 

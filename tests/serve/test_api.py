@@ -1,7 +1,6 @@
 """The API as a program meets it."""
 
 import base64
-import importlib.util
 import io
 import json
 import pathlib
@@ -15,10 +14,6 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-
-if importlib.util.find_spec("fastapi") is None:
-    pytest.skip("no FastAPI: pip install '.[serve]'", allow_module_level=True)
-
 from sending import SIZE, encoded, pair, picture
 from starlette.testclient import TestClient
 
