@@ -180,6 +180,20 @@ def test_two_of_three_images_are_compared_and_a_prompt_is_put_together(page, fil
     assert find(page, "strength-value").text == "95 %"
 
 
+def test_dropped_files_find_their_places_by_name(page):
+    script = """
+      const data = new DataTransfer(), [names, where] = arguments;
+      for (const name of names) data.items.add(new File(["x"], name, {type: "image/png"}));
+      document.querySelector(where).dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true}));
+      const titles = document.querySelectorAll("#pane-one .drop-text");
+      return [...titles].map(title => title.innerText);
+    """
+    assert page.execute_script(script, ["07_ir.png", "07_vis.png"], ".viewer") == ["07_vis.png", "07_ir.png"]
+    assert page.execute_script(script, ["b.png"], "#infrared") == ["07_vis.png", "b.png"]
+    page.execute_script(script, ["a_rgb.png", "b_rgb.png", "a_lwir.png"], "body")
+    assert find(page, "matched").text.startswith("0 pairs; without a partner: a_rgb, b_rgb, a_lwir")
+
+
 def test_mistakes_are_told_in_the_page(page, files):
     find(page, "go").click()
     assert message(page) == "Choose a visible image and an infrared image first."
