@@ -48,11 +48,12 @@ def read(upload: UploadFile, modality: str, limits: Limits) -> np.ndarray:
 def check_pair(visible: np.ndarray, infrared: np.ndarray, names: Sequence[str]) -> None:
     """Refuses (422) images of two sizes."""
     if visible.shape[:2] != infrared.shape[:2]:
-        told = " and ".join(
+        told = [
             f"{name} is {image.shape[1]}x{image.shape[0]}"
             for name, image in zip(names, (visible, infrared), strict=True)
-        )
-        raise Refusal(422, f"{told}; the two images of a pair must have one size (lure data align brings them to one).")
+        ]
+        both = f"{told[0]} and {told[1][:1].lower()}{told[1][1:]}"
+        raise Refusal(422, f"{both}; the two images of a pair must have one size (lure data align brings them to one).")
 
 
 def named(upload: UploadFile, modality: str) -> str:

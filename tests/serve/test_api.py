@@ -159,7 +159,7 @@ BAD = [  # status, what is sent for visible, a word of the sentence
     (413, ("v.png", bomb()), "pixels"),
     (413, ("v.png", bomb(2001)), "4 megapixels"),
     (413, ("v.jpg", bytes(40 * 2**20)), "32 MB"),
-    (422, ("v.png", encoded(picture((40, 64)))), "64x40 and The infrared image 'i.png' is 64x48"),
+    (422, ("v.png", encoded(picture((40, 64)))), "64x40 and the infrared image 'i.png' is 64x48"),
     (422, ("v.png", encoded(picture())[:-2000]), "cannot be read"),
     (422, ("v.tif", encoded(np.full(SIZE, np.nan, np.float32), "TIFF")), "not finite"),
 ]

@@ -199,7 +199,7 @@ def test_mistakes_are_told_in_the_page(page, files):
     assert message(page) == "Choose a visible image and an infrared image first."
     for visible, infrared, told in (
         ("broken.png", "i.png", "'broken.png' is not an image"),
-        ("v.png", "wide.png", "'v.png' is 64x48 and The infrared image 'wide.png' is 64x40"),
+        ("v.png", "wide.png", "'v.png' is 64x48 and the infrared image 'wide.png' is 64x40"),
         ("large.png", "i.png", "this server takes 1 MB"),
     ):
         fuse(page, files, visible, infrared)
