@@ -12,6 +12,7 @@ from lure_jax.inference.arrays import stretch
 from lure_jax.metrics.color import luma
 
 READ = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".pgm", ".ppm")
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM")  # Pillow's names of them, whatever the suffix says
 WRITTEN = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 _DEEP = (".png", ".tif", ".tiff")  # suffixes whose files hold 16 bits
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -123,7 +124,7 @@ def _check(path: pathlib.Path) -> None:
 
 def _open(file: pathlib.Path | io.BytesIO, name: str) -> Image.Image:
     try:
-        return Image.open(file)
+        return Image.open(file, formats=FORMATS)
     except Image.UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image of a kind that can be read.") from error
     except _NO_IMAGE as error:
@@ -132,7 +133,7 @@ def _open(file: pathlib.Path | io.BytesIO, name: str) -> Image.Image:
 
 def _sixteen_bits(data: bytes) -> bool:
     """Whether the file has 16 bits a channel, by Pillow's decoder arguments (loading an image discards its own)."""
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         raw_modes = (tile[3] if isinstance(tile[3], str) else next(iter(tile[3] or ()), "") for tile in image.tile)
         return any(";16" in str(mode) for mode in raw_modes)
 

@@ -14,7 +14,6 @@ from lure_jax.inference import images
 from lure_jax.inference.images import ImageError
 from lure_jax.serve.limits import Limits, Refusal, megapixels
 
-FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM")
 _KINDS = "PNG, JPEG, TIFF, WebP, BMP or PGM/PPM"
 _PREVIEW_QUALITY = 90
 
@@ -84,7 +83,7 @@ def preview(unit: np.ndarray) -> bytes:
 def _pixels(data: bytes, name: str) -> int:
     """What the header declares; nothing is decoded."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=images.FORMATS) as image:
             return image.width * image.height
     except Image.UnidentifiedImageError as error:
         raise Refusal(415, f"{name} is not an image of a kind that can be read: {_KINDS}.") from error

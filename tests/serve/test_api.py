@@ -152,12 +152,22 @@ def bomb(side=60_000):
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+def webp_bomb(side=16_383):
+    """A lossless WebP that declares the most that its header can hold."""
+    chunk = b"\x2f" + struct.pack("<I", side - 1 | side - 1 << 14) + bytes(51)
+    body = b"WEBPVP8L" + struct.pack("<I", len(chunk)) + chunk
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 BAD = [  # status, what is sent for visible, a word of the sentence
     (400, ("v.png", b""), "'v.png' is empty"),
     (415, ("v.png", b"this is a text"), "not an image of a kind that can be read"),
     (415, ("v.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "PNG, JPEG"),
     (413, ("v.png", bomb()), "pixels"),
     (413, ("v.png", bomb(2001)), "4 megapixels"),
+    (413, ("v.webp", webp_bomb()), "pixels"),
+    (413, ("v.ppm", b"P6 60000 60000 255\n"), "pixels"),
+    (415, ("v.png", encoded(picture(), "GIF")), "WebP"),
     (413, ("v.jpg", bytes(40 * 2**20)), "32 MB"),
     (422, ("v.png", encoded(picture((40, 64)))), "64x40 and the infrared image 'i.png' is 64x48"),
     (422, ("v.png", encoded(picture())[:-2000]), "cannot be read"),
