@@ -24,6 +24,7 @@ from lure_jax.text.prompts import PROMPT_CONDITIONS
 
 LEAST_SIDE = 176  # pixels; what MS-SSIM needs
 _WARM = (480, 640)
+_NEVER = 1e9  # seconds
 
 T = TypeVar("T")
 
@@ -130,11 +131,15 @@ class Engine:
             self.detect(visible, "visible"), self.detect(infrared, "infrared")
 
     def _register(self, what: str, image: np.ndarray, *options: Any, multiple: int = 0) -> None:
-        """Notes a shape that is about to be compiled; one too many, and all are forgotten but by the disk cache."""
+        """Notes a shape that is about to be compiled; one too many, and all are forgotten.
+
+        From then on the cache on disk is read, but no longer written: sizes without end would fill it.
+        """
         size = image.shape[:2]
         shape = tuple(-(-s // multiple) for s in size) if multiple else buckets.round_up(size, self._multiple)
         with self._lock:
             if (what, *options, shape) not in self._shapes and len(self._shapes) == self.limits.shapes:
+                jax.config.update("jax_persistent_cache_min_compile_time_secs", _NEVER)
                 jax.clear_caches()
                 self._shapes.clear()
             self._shapes.add((what, *options, shape))

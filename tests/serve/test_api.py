@@ -272,7 +272,15 @@ def test_a_failure_of_ours_is_json(engine, monkeypatch):
     assert answer.status_code == 500 and "log" in answer.json()["error"]
 
 
-def test_compiled_shapes_are_bounded(model_folder, monkeypatch):
+@pytest.fixture
+def restored_cache():
+    """The suite's cache on disk, written again after a test that ends it."""
+    seconds = jax.config.jax_persistent_cache_min_compile_time_secs
+    yield
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
+
+
+def test_compiled_shapes_are_bounded(model_folder, monkeypatch, restored_cache):
     cleared, clear = [], jax.clear_caches
     monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(len(found)) or clear())
     found = []
@@ -281,6 +289,7 @@ def test_compiled_shapes_are_bounded(model_folder, monkeypatch):
             image = {"image": ("i.png", encoded(picture((height, 64), 1)))}
             found.append(client.post("/api/detect", files=image, data={"modality": "infrared"}).json())
     assert cleared == [4] and found[5] == found[2] == found[0]
+    assert jax.config.jax_persistent_cache_min_compile_time_secs > 1e6  # the disk gets no more of them
 
 
 def test_a_model_that_fuses_alone(engine):
