@@ -55,10 +55,9 @@ export class Compare {
       const box = this.stage.getBoundingClientRect();
       this.move((100 * (clientX - box.left)) / box.width);
     };
-    const release = () => this.stage.removeEventListener("pointermove", follow);
     this.stage.setPointerCapture(event.pointerId);
-    this.stage.addEventListener("pointermove", follow);
-    for (const end of ["pointerup", "pointercancel"]) this.stage.addEventListener(end, release, { once: true });
+    this.stage.onpointermove = follow;
+    this.stage.onpointerup = this.stage.onpointercancel = () => (this.stage.onpointermove = null);
     follow(event);
   }
 
