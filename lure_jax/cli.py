@@ -14,6 +14,10 @@ _PROMPT = click.option(
     "--prompt", default="auto", show_default=True, help='What is wrong, e.g. "dark and noisy, the thermal has stripes".'
 )
 _OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what exists.")
+_TONE = click.option(
+    "--tone", default="percentile", show_default=True, help="Radiometric infrared: percentile, plateau or LOW:HIGH."
+)
+_MEMORY = click.option("--memory", help="Budget, like 2GB; larger images go in tiles. Default 4GB, or most of a GPU.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,12 +33,15 @@ def main():
 @click.option("--output", required=True, type=_PATH, help="File (its suffix says the format), or folder for STEM.png.")
 @_PROMPT
 @_MODEL
+@_TONE
+@_MEMORY
+@click.option("--align", is_flag=True, help="Register the infrared image to the visible one; crops to what both show.")
 @_OVERWRITE
-def fuse(visible, infrared, output, prompt, model, overwrite):
+def fuse(visible, infrared, output, **options):
     """Fuse registered images of one size, or two folders of them."""
     from lure_jax.inference import folders
 
-    _finish(folders.fuse_files, visible, infrared, output, prompt=prompt, model=model, overwrite=overwrite)
+    _finish(folders.fuse_files, visible, infrared, output, **options)
 
 
 @main.command()
@@ -43,12 +50,14 @@ def fuse(visible, infrared, output, prompt, model, overwrite):
 @click.option("--modality", required=True, type=click.Choice(["visible", "infrared"]))
 @_PROMPT
 @_MODEL
+@_TONE
+@_MEMORY
 @_OVERWRITE
-def restore(source, output, modality, prompt, model, overwrite):
+def restore(source, output, **options):
     """Remove noise, haze, stripes, ... from images of one camera."""
     from lure_jax.inference import folders
 
-    _finish(folders.restore_files, source, output, modality=modality, prompt=prompt, model=model, overwrite=overwrite)
+    _finish(folders.restore_files, source, output, **options)
 
 
 @main.command()

@@ -16,6 +16,7 @@ from lure_jax.serve.limits import Limits, Refusal, megapixels
 
 _KINDS = "PNG, JPEG, TIFF, WebP, BMP or PGM/PPM"
 _PREVIEW_QUALITY = 90
+_BGR = {2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}  # channels -> OpenCV's, which has no grey with alpha
 
 
 def read(upload: UploadFile, modality: str, limits: Limits) -> np.ndarray:
@@ -39,7 +40,7 @@ def read(upload: UploadFile, modality: str, limits: Limits) -> np.ndarray:
             413, f"{name} has {megapixels(pixels)}, and this server takes {megapixels(limits.pixels)}; make it smaller."
         )
     try:
-        return images.decode(data, modality, name)
+        return images.decode(data, modality, name, alpha=True)
     except ImageError as error:
         raise Refusal(422, str(error)) from error
 
@@ -68,10 +69,12 @@ def stem(upload: UploadFile) -> str:
 
 
 def png(image: np.ndarray) -> bytes:
-    """(H,W) or (H,W,3), uint8 or uint16 as it is; floats in [0,1] with 16 bits."""
+    """(H,W), (H,W,3) or with alpha (H,W,2), (H,W,4); uint8 or uint16 as it is, floats in [0,1] with 16 bits."""
     if image.dtype.kind == "f":
         image = np.round(image * 65535).astype(np.uint16)
-    return cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)[1].tobytes()
+    if image.ndim == 3:
+        image = image[..., _BGR[image.shape[-1]]]
+    return cv2.imencode(".png", image)[1].tobytes()
 
 
 def preview(unit: np.ndarray) -> bytes:
