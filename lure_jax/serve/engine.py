@@ -18,11 +18,12 @@ from lure_jax.inference.fuser import Fuser
 from lure_jax.inference.prompt import Prompt, conditions_of
 from lure_jax.inference.weights import Released
 from lure_jax.models.lure import Lure
-from lure_jax.serve.limits import Limits, Refusal
+from lure_jax.serve.limits import Limits, Refusal, megapixels
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.prompts import PROMPT_CONDITIONS
 
 LEAST_SIDE = 176  # pixels; what MS-SSIM needs
+MOST_MEASURED = 4_000_000  # pixels; metrics take a gigabyte then
 _WARM = (480, 640)
 _NEVER = 1e9  # seconds
 
@@ -110,10 +111,13 @@ class Engine:
             raise Refusal(422, str(error)) from error
 
     def metrics(self, fused: np.ndarray, visible: np.ndarray, infrared: np.ndarray) -> dict[str, float]:
-        """As `evaluation.fusion.fusion_scores`; Refusal 422 for images too small."""
-        if min(fused.shape[:2]) < LEAST_SIDE:
-            height, width = fused.shape[:2]
+        """As `evaluation.fusion.fusion_scores`; Refusal for images too small (422) or too large (413)."""
+        height, width = fused.shape[:2]
+        if min(height, width) < LEAST_SIDE:
             raise Refusal(422, f"Metrics need at least {LEAST_SIDE}x{LEAST_SIDE} pixels; these have {width}x{height}.")
+        if height * width > MOST_MEASURED:
+            most = megapixels(MOST_MEASURED)
+            raise Refusal(413, f"Metrics are measured up to {most} here; `lure evaluate` takes larger images.")
         self._register("metrics", fused, multiple=STEP)
         seen = (fused, "visible"), (visible, "visible"), (infrared, "infrared")
         eight = [to_uint8(self.shown(image, modality)) for image, modality in seen]

@@ -22,6 +22,7 @@ from lure_jax.evaluation.fusion import fusion_scores
 from lure_jax.inference import weights
 from lure_jax.inference.fuser import Fuser
 from lure_jax.serve import api, jobs
+from lure_jax.serve import engine as engine_module
 from lure_jax.serve.engine import Engine
 from lure_jax.serve.limits import Limits
 from lure_jax.text.conditions import CONDITIONS, condition_id
@@ -106,6 +107,13 @@ def test_metrics_are_the_protocols(client):
     directions = {score["name"]: (score["larger_is_better"], score["refers_to_sources"]) for score in scores}
     assert directions["SCD"] == (True, True) and directions["EN"] == (True, False)
     assert directions["overshoot"] == (False, True)
+
+
+def test_metrics_have_bounds(client, monkeypatch):
+    monkeypatch.setattr(engine_module, "MOST_MEASURED", 200 * 200)
+    for size, status, word in (((176, 175), 422, "at least 176x176"), ((200, 201), 413, "lure evaluate")):
+        answer = client.post("/api/metrics", files=pair(size) | {"fused": ("f.png", encoded(picture(size)))})
+        assert answer.status_code == status and word in answer.json()["error"]
 
 
 def test_sixteen_bits_in_sixteen_bits_out(client):
