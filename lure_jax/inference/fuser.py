@@ -51,10 +51,11 @@ class Fuser:
         tone: str | tonemap.ToneMap = "percentile",
         memory: str | int | None = None,
     ):
-        self._fit = tonemap.fit(tone)
+        self.fit_tone = tonemap.fit(tone)
         self.config = released.config
         self._model = released.model
         self._restores = isinstance(released.model, Lure)
+        self.thresholds = released.thresholds
         self._network = Network(released.model, *jax.device_put((released.params, released.thresholds)))
         self._pixels = tiles.affordable_pixels(memory, self.config["name"], self.config["preset"])
         self._multiple = released.model.sizes.multiple
@@ -147,7 +148,7 @@ class Fuser:
         """
         _check(modality)
         self.check_restores()
-        unit, form = arrays.to_unit(image, modality, self._fit)
+        unit, form = arrays.to_unit(image, modality, self.fit_tone)
         padded, mask = self._pad({modality: unit}, buckets.choose(unit.shape[1:3], self._shapes, self._multiple))
         described, _ = self._network.describe(padded[modality], mask)
         probability = np.asarray(jax.nn.sigmoid(described.logits))
@@ -221,13 +222,13 @@ class Fuser:
         number, *size = _common_size(images)
         prompts = {modality: _repeat(getattr(prompt, modality), number) for modality in images}
         if number * math.prod(size) <= self._pixels:
-            units = {m: arrays.to_unit(image, m, self._fit)[0] for m, image in images.items()}
+            units = {m: arrays.to_unit(image, m, self.fit_tone)[0] for m, image in images.items()}
             padded, mask = self._pad(units, buckets.choose(tuple(size), self._shapes, self._multiple))
             del units
             result, measured = self._network(padded, prompts, mask, given, measure, strength)
             return [(slice(0, size[0]), np.asarray(result)[:, : size[0], : size[1]])], measured
         plan = tiles.plan(tuple(size), self._pixels, self._multiple)
-        fits = {m: arrays.settled(image, m, self._fit) for m, image in images.items()}
+        fits = {m: arrays.settled(image, m, self.fit_tone) for m, image in images.items()}
 
         def cut(rows: slice, columns: slice):
             units = {m: arrays.to_unit(image[rows, columns], m, fits[m])[0] for m, image in images.items()}

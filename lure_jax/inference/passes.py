@@ -21,7 +21,7 @@ from lure_jax.text.prompts import prompt_ids
 from lure_jax.text.source import Text
 
 Collection = Mapping[str, Any]  # a Flax collection: module -> ... -> array
-Statistics = Mapping[str, Collection]  # of each pass: "visible/down", "visible/up", "infrared/...", "decode"
+Statistics = dict[str, Collection]  # of each pass: "visible/down", "visible/up", "infrared/...", "decode"
 
 
 class Network(NamedTuple):
@@ -52,7 +52,8 @@ class Network(NamedTuple):
           strength: below 1, the share of the prompt's latents in a mean with those of the prompt "clean".
 
         Returns:
-          The image in [0,1], and the statistics measured, {} if not asked for.
+          The image in [0,1], and the statistics measured, {} if not asked for; beside them the condition head's logits
+          (B,13), as "visible/logits".
         """
         given = given or {}
         if not isinstance(self.model, Lure):
@@ -60,6 +61,7 @@ class Network(NamedTuple):
         measured, latents = {}, []
         for modality, image in images.items():
             described, measured[f"{modality}/down"] = self.describe(image, mask, given.get(f"{modality}/down"), measure)
+            measured[f"{modality}/logits"] = described.logits
             ids = prompt[modality]
             if not isinstance(ids, Text):
                 ids = _answer(ids, described.logits, self.thresholds, modality)

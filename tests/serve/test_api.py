@@ -124,6 +124,20 @@ def test_sixteen_bits_in_sixteen_bits_out(client):
     assert fused.dtype.itemsize >= 2 and len(np.unique(fused % 257)) > 100  # not 8 bits in disguise
 
 
+def test_alpha_is_kept(client, fuser):
+    visible = picture(channels=4)
+    answer = client.post("/api/fuse", files=pair() | {"visible": ("v.png", encoded(visible))}, data={"previews": "1"})
+    fused = opened(answer.content)
+    np.testing.assert_array_equal(fused[..., 3], visible[..., 3])
+    np.testing.assert_array_equal(fused[..., :3], fuser.fuse(visible[..., :3], picture(channels=1, seed=1)))
+    grey = Image.fromarray(np.ascontiguousarray(visible[..., 2:]), "LA")
+    buffer = io.BytesIO()
+    grey.save(buffer, "PNG")
+    fused = opened(client.post("/api/fuse", files=pair() | {"visible": ("v.png", buffer.getvalue())}).content)
+    np.testing.assert_array_equal(fused[..., 3], visible[..., 3])
+    assert (fused[..., 0] == fused[..., 1]).all()
+
+
 def test_a_batch_is_a_zip_with_the_reasons_of_failures(client, fuser):
     good = pair()
     files = [(m, (f"dir/{stem}{good[m][0][1:]}", good[m][1])) for stem in ("a", "b") for m in good]
@@ -172,7 +186,7 @@ BAD = [  # status, what is sent for visible, a word of the sentence
     (415, ("v.png", b"this is a text"), "not an image of a kind that can be read"),
     (415, ("v.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "PNG, JPEG"),
     (413, ("v.png", bomb()), "pixels"),
-    (413, ("v.png", bomb(2001)), "4 megapixels"),
+    (413, ("v.png", bomb(4900)), "24 megapixels"),
     (413, ("v.webp", webp_bomb()), "pixels"),
     (413, ("v.ppm", b"P6 60000 60000 255\n"), "pixels"),
     (415, ("v.png", encoded(picture(), "GIF")), "WebP"),
