@@ -85,7 +85,7 @@ def restore(source, output, **options):
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 for any free one.")
 @_MODEL
 @click.option("--max-upload-mb", default=32.0, show_default=True, type=click.FloatRange(0.01), help="Of one request.")
-@click.option("--max-megapixels", default=24.0, show_default=True, type=click.FloatRange(0.01), help="Of one image.")
+@click.option("--max-megapixels", default=12.0, show_default=True, type=click.FloatRange(0.01), help="Of one image.")
 @click.option("--concurrency", default=1, show_default=True, type=click.IntRange(1), help="Images fused at a time.")
 def serve(host, port, model, max_upload_mb, max_megapixels, concurrency):
     """Serve a web page and a REST API."""

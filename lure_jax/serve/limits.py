@@ -21,7 +21,7 @@ class Limits(NamedTuple):
     """
 
     upload_bytes: int = 32 * 2**20
-    pixels: int = 24_000_000
+    pixels: int = 12_000_000
     concurrency: int = 1
     waiting: int = 8
     seconds: float = 120

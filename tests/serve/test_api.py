@@ -186,7 +186,7 @@ BAD = [  # status, what is sent for visible, a word of the sentence
     (415, ("v.png", b"this is a text"), "not an image of a kind that can be read"),
     (415, ("v.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "PNG, JPEG"),
     (413, ("v.png", bomb()), "pixels"),
-    (413, ("v.png", bomb(4900)), "24 megapixels"),
+    (413, ("v.png", bomb(3465)), "12 megapixels"),
     (413, ("v.webp", webp_bomb()), "pixels"),
     (413, ("v.ppm", b"P6 60000 60000 255\n"), "pixels"),
     (415, ("v.png", encoded(picture(), "GIF")), "WebP"),
