@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 import click
 
@@ -14,6 +15,16 @@ _PROMPT = click.option(
     "--prompt", default="auto", show_default=True, help='What is wrong, e.g. "dark and noisy, the thermal has stripes".'
 )
 _OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what exists.")
+_TONE = click.option(
+    "--tone", default="percentile", show_default=True, help="Radiometric infrared: percentile, plateau or LOW:HIGH."
+)
+_FPS = click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Of folders made a video.  [default: 25]")
+_AVERAGE = click.option(
+    "--average", type=click.IntRange(min=1), help="Frames a still pixel of a video is the mean of.  [default: 8]"
+)
+_VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".wmv")
+_VIDEO_OPTIONS = ("offset", "fps", "average")
+_MEMORY = click.option("--memory", help="Budget, like 2GB; larger images go in tiles. Default 4GB, or most of a GPU.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,12 +40,22 @@ def main():
 @click.option("--output", required=True, type=_PATH, help="File (its suffix says the format), or folder for STEM.png.")
 @_PROMPT
 @_MODEL
+@_TONE
+@_MEMORY
+@click.option("--align", is_flag=True, help="Register the infrared image to the visible one; crops to what both show.")
+@click.option("--offset", type=float, help="What the infrared video's clock shows at 0 of the visible one.  [default: 0]")
+@_FPS
+@_AVERAGE
 @_OVERWRITE
-def fuse(visible, infrared, output, prompt, model, overwrite):
-    """Fuse registered images of one size, or two folders of them."""
+def fuse(visible, infrared, output, **options):
+    """Fuse registered images of one size, two folders of them, or two videos."""
+    if _is_video(output, visible, infrared):
+        from lure_jax.inference import video
+
+        return _finish_video(video.fuse_video, visible, infrared, output, **options)
     from lure_jax.inference import folders
 
-    _finish(folders.fuse_files, visible, infrared, output, prompt=prompt, model=model, overwrite=overwrite)
+    _finish(folders.fuse_files, visible, infrared, output, **_of_images(options))
 
 
 @main.command()
@@ -43,12 +64,43 @@ def fuse(visible, infrared, output, prompt, model, overwrite):
 @click.option("--modality", required=True, type=click.Choice(["visible", "infrared"]))
 @_PROMPT
 @_MODEL
+@_TONE
+@_MEMORY
+@_FPS
+@_AVERAGE
 @_OVERWRITE
-def restore(source, output, modality, prompt, model, overwrite):
-    """Remove noise, haze, stripes, ... from images of one camera."""
+def restore(source, output, **options):
+    """Remove noise, haze, stripes, ... from images or a video of one camera."""
+    if _is_video(output, source):
+        from lure_jax.inference import video
+
+        return _finish_video(video.restore_video, source, output, **options)
     from lure_jax.inference import folders
 
-    _finish(folders.restore_files, source, output, modality=modality, prompt=prompt, model=model, overwrite=overwrite)
+    _finish(folders.restore_files, source, output, **_of_images(options))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 for any free one.")
+@_MODEL
+@click.option("--max-upload-mb", default=32.0, show_default=True, type=click.FloatRange(0.01), help="Of one request.")
+@click.option("--max-megapixels", default=12.0, show_default=True, type=click.FloatRange(0.01), help="Of one image.")
+@click.option("--concurrency", default=1, show_default=True, type=click.IntRange(1), help="Images fused at a time.")
+def serve(host, port, model, max_upload_mb, max_megapixels, concurrency):
+    """Serve a web page and a REST API."""
+    try:
+        from lure_jax.serve.limits import Limits
+        from lure_jax.serve.run import serve as run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("lure_jax"):
+            raise
+        raise Failure("The server needs FastAPI; install it with: pip install 'lure-jax[serve]'") from error
+    limits = Limits(int(max_upload_mb * 2**20), int(max_megapixels * 1e6), concurrency)
+    try:
+        run(model, host, port, limits, tell=click.echo)
+    except ValueError as error:
+        raise Failure(str(error)) from error
 
 
 main.add_command(cli_data.data)
@@ -69,6 +121,33 @@ def _finish(work, *args, **options):
         total = report.written + len(report.failures)
         raise Failure(f"{len(report.failures)} of {total} images failed.")
     click.echo(f"{report.written} image{'s' if report.written > 1 else ''} written to {args[-1]}")
+
+
+def _is_video(*paths):
+    """Whether any of the files is one; folders of images become one if the output is."""
+    return any(path.suffix.lower() in _VIDEOS and not path.is_dir() for path in paths)
+
+
+def _of_images(options):
+    for name in _VIDEO_OPTIONS:
+        if options.pop(name, None) is not None:
+            raise Failure(f"--{name} is for videos, and the output is none of {', '.join(_VIDEOS)}.")
+    return options
+
+
+def _finish_video(work, *paths, **options):
+    """Runs a video function; a signal that ended it early is the exit code, as shells have it."""
+    options = {name: value for name, value in options.items() if name not in _VIDEO_OPTIONS or value is not None}
+    try:
+        summary = work(*paths, **options, tell=lambda warning: click.echo(f"Warning: {warning}", err=True))
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    frames = f"{summary.written} frame{'' if summary.written == 1 else 's'}"
+    if not summary.stopped:
+        return click.echo(f"{frames} written to {paths[-1]}")
+    done = f"{paths[-1]} holds {frames} and plays" if summary.written else "nothing was written"
+    click.echo(f"Stopped by {summary.stopped}: {done}.", err=True)
+    raise click.exceptions.Exit(128 + signal.Signals[summary.stopped])
 
 
 def _use_compilation_cache():

@@ -17,6 +17,7 @@ FLOORS = {  # package -> what it may import, besides itself
     "training": {"text", "metrics"},
     "inference": {"data", "models", "text", "metrics"},
     "evaluation": {"inference", "training", "objectives", "data", "models", "text", "metrics", "tfds_builders"},
+    "serve": {"evaluation", "inference", "data", "models", "text", "metrics", "tfds_builders"},
 }
 EVERYWHERE = {"errors", "paths"}
 TOPS = ("train.py", "lure_jax/cli.py", "lure_jax/cli_data.py", "lure_jax/cli_evaluate.py")

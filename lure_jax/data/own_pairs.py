@@ -213,22 +213,47 @@ def align(
     return told
 
 
+class SharedArea(NamedTuple):
+    """A registration to be trusted, and (top, left, height, width) of the visible image that both images show."""
+
+    registration: Registration
+    crop: tuple[int, int, int, int]
+
+
+class Misaligned(DataError):
+    """Two images that could not be registered, and the registration that was not good enough."""
+
+    def __init__(self, reason: str, registration: Registration):
+        super().__init__(reason)
+        self.registration = registration
+
+
+def shared_area(visible: Float[np.ndarray, "H W"], infrared: Float[np.ndarray, "h w"]) -> SharedArea:
+    """Registers two grey images in [0,1] and finds what both show.
+
+    Raises:
+      Misaligned: the registration is not to be trusted, or the images have no area in common.
+    """
+    found = registration.register(visible, infrared)
+    if not found.trusted:
+        raise Misaligned("The gradients of the two images do not agree clearly.", found)
+    mask = registration.content_mask(infrared)
+    rectangle = inner_rectangle(registration.warp(mask, found.matrix, visible.shape) > 0.99)
+    if rectangle is None:
+        raise Misaligned("The two images have no area in common.", found)
+    return SharedArea(found, rectangle)
+
+
 def _align_one(pair: Pair, folder: pathlib.Path) -> dict:
     try:
         frames = read_frame(pair.visible), read_frame(pair.infrared)
+        found, rectangle = shared_area(*map(grey, frames))
+    except Misaligned as error:
+        return {"status": "failed", "reason": str(error)} | _facts(error.registration)
     except DataError as error:
         return {"status": "failed", "reason": str(error)}
-    found = registration.register(*map(grey, frames))
-    facts = {"score": round(found.score, 4), "distinctness": round(found.distinctness, 3)}
-    if not found.trusted:
-        return {"status": "failed", "reason": "The gradients of the two images do not agree clearly."} | facts
-    shape = frames[0].shape[:2]
-    mask = registration.content_mask(grey(frames[1]))
-    rectangle = inner_rectangle(registration.warp(mask, found.matrix, shape) > 0.99)
-    if rectangle is None:
-        return {"status": "failed", "reason": "The two images have no area in common."} | facts
     top, left, height, width = rectangle
-    warped = registration.warp(_warpable(frames[1]), found.matrix, shape)
+    warped = registration.warp(_warpable(frames[1]), found.matrix, frames[0].shape[:2])
     for role, image in (("visible", frames[0]), ("infrared", warped)):
         Image.fromarray(np.ascontiguousarray(image[top : top + height, left : left + width])).save(
             folder / role / f"{pair.stem}.png"
@@ -238,7 +263,11 @@ def _align_one(pair: Pair, folder: pathlib.Path) -> dict:
         "matrix": found.matrix.tolist(),
         "pose": found.pose._asdict(),
         "crop": rectangle,
-    } | facts
+    } | _facts(found)
+
+
+def _facts(found: Registration) -> dict[str, float]:
+    return {"score": round(found.score, 4), "distinctness": round(found.distinctness, 3)}
 
 
 def _warpable(frame: np.ndarray) -> np.ndarray:

@@ -60,8 +60,11 @@ def pad(image: Float[np.ndarray, "B H W C"], shape: Size, multiple: int) -> Floa
     """Repeats the border up to the network's multiple, as the network itself does, and adds zeros up to `shape`."""
     height, width = image.shape[1:3]
     inner = (_ceil(height, multiple), _ceil(width, multiple))
-    image = np.pad(image, ((0, 0), (0, inner[0] - height), (0, inner[1] - width), (0, 0)), mode="edge")
-    return np.pad(image, ((0, 0), (0, shape[0] - inner[0]), (0, shape[1] - inner[1]), (0, 0)))
+    if inner != (height, width):
+        image = np.pad(image, ((0, 0), (0, inner[0] - height), (0, inner[1] - width), (0, 0)), mode="edge")
+    if inner != shape:
+        image = np.pad(image, ((0, 0), (0, shape[0] - inner[0]), (0, shape[1] - inner[1]), (0, 0)))
+    return image
 
 
 def pixel_mask(batch: int, size: Size, shape: Size, multiple: int) -> Float[np.ndarray, "B h w"]:

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import tqdm
 
-from lure_jax.inference import images
+from lure_jax.data import tonemap
+from lure_jax.data.own_pairs import Misaligned
+from lure_jax.inference import alignment, images
 from lure_jax.inference.buckets import Size
 from lure_jax.inference.fuser import Fuser
 from lure_jax.inference.prompt import Prompt
@@ -40,6 +42,9 @@ def fuse_files(
     *,
     prompt: str = "auto",
     model: str = "lure_tiny",
+    tone: str = "percentile",
+    memory: str | None = None,
+    align: bool = False,
     overwrite: bool = False,
     tell: Callable[[str], None] = print,
 ) -> Report:
@@ -51,6 +56,9 @@ def fuse_files(
       output: file, whose suffix says the format; or the folder for STEM.png of each pair.
       prompt: "auto" or a sentence about both images.
       model: name or folder.
+      tone: of radiometric infrared files, as the Fuser takes it.
+      memory: of the process, as the Fuser takes it.
+      align: register each infrared image to its visible one first; the result is what both show.
       overwrite: replace results that exist.
       tell: called with warnings.
 
@@ -63,11 +71,14 @@ def fuse_files(
     jobs = plan_jobs({"visible": visible, "infrared": infrared}, output, overwrite=overwrite)
 
     def fuse(fuser: Fuser, read: Prompt, job: Job) -> np.ndarray:
-        pair = {modality: images.read(path, modality) for modality, path in job.inputs.items()}
+        pair = {m: images.read(path, m, alpha=True, fit=fit) for m, path in job.inputs.items()}
+        if align:
+            pair = _aligned(job, pair)
         _check_sizes(job, pair)
         return fuser.fuse(pair["visible"], pair["infrared"], read)
 
-    return _run(jobs, fuse, Fuser.load(model, sizes=_sizes(jobs)), prompt, tell)
+    fit = tonemap.fit(tone)
+    return _run(jobs, fuse, Fuser.load(model, _sizes(jobs), tone, memory), prompt, tell)
 
 
 def restore_files(
@@ -77,6 +88,8 @@ def restore_files(
     modality: str,
     prompt: str = "auto",
     model: str = "lure_tiny",
+    tone: str = "percentile",
+    memory: str | None = None,
     overwrite: bool = False,
     tell: Callable[[str], None] = print,
 ) -> Report:
@@ -84,9 +97,11 @@ def restore_files(
     jobs = plan_jobs({modality: source}, output, overwrite=overwrite)
 
     def restore(fuser: Fuser, read: Prompt, job: Job) -> np.ndarray:
-        return fuser.restore(images.read(job.inputs[modality], modality), modality, read)
+        image = images.read(job.inputs[modality], modality, alpha=True, fit=fit)
+        return fuser.restore(image, modality, read)
 
-    fuser = Fuser.load(model, sizes=_sizes(jobs))
+    fit = tonemap.fit(tone)
+    fuser = Fuser.load(model, _sizes(jobs), tone, memory)
     fuser.check_restores()
     return _run(jobs, restore, fuser, {modality: prompt}, tell)
 
@@ -178,7 +193,8 @@ def _run(
     # Without a terminal, or for a single file, there is nothing to watch.
     for job in tqdm.tqdm(jobs, unit="image", disable=True if len(jobs) == 1 else None):
         try:
-            images.write(job.output, make(fuser, read, job))
+            result = make(fuser, read, job)
+            images.write(job.output, result, images.described(next(iter(job.inputs.values()))))
         except images.ImageError as error:
             failures.append(str(error))
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -203,7 +219,16 @@ def _check_sizes(job: Job, pair: dict[str, np.ndarray]) -> None:
     shapes = {modality: image.shape[:2] for modality, image in pair.items()}
     if len(set(shapes.values())) > 1:
         told = " and ".join(f"{job.inputs[m]} is {width}x{height}" for m, (height, width) in shapes.items())
-        raise images.ImageError(f"{told}; the two images of a pair must have one size.")
+        raise images.ImageError(
+            f"{told}; a pair must have one size and lie on each other: give --align, or use lure data align before."
+        )
+
+
+def _aligned(job: Job, pair: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    try:
+        return dict(zip(pair, alignment.align(*pair.values())(*pair.values()), strict=True))
+    except Misaligned as error:
+        raise images.ImageError(f"{_named(job)} could not be aligned: {error}") from error
 
 
 def _named(job: Job) -> str:

@@ -1,21 +1,20 @@
 """The model for users: numpy images of any size in, fused or restored images out."""
 
-import functools
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from lure_jax.data import tonemap
-from lure_jax.inference import arrays, buckets
-from lure_jax.inference.prompt import Prompt, answer_auto, conditions_of, is_auto, read_prompt
+from lure_jax.inference import arrays, buckets, tiles
+from lure_jax.inference.passes import Network, Statistics
+from lure_jax.inference.prompt import Prompt, conditions_of, is_auto, read_prompt
 from lure_jax.inference.weights import Released, WeightsError, load
 from lure_jax.models.lure import Lure
-from lure_jax.models.registry import FusionModel
 from lure_jax.text.clip import ClipError
 from lure_jax.text.clip_prompts import ClipEncoder
 from lure_jax.text.conditions import CONDITIONS, MODALITIES
@@ -38,6 +37,7 @@ class Fuser:
       sizes: (height, width) of images to come; they will share at most six compiled shapes.
       tone: "percentile" (each image between its 0.1 and 99.9 percentiles), "plateau", "LOW:HIGH" in stored values, or
         a curve (`lure_jax.data.tonemap`), such as the one that a data set keeps of an image.
+      memory: of the process, like "2GB"; larger images are worked on in overlapping tiles, larger batches one by one.
 
     Example:
       fuser = Fuser.load("lure_tiny")
@@ -45,14 +45,19 @@ class Fuser:
     """
 
     def __init__(
-        self, released: Released, sizes: Iterable[buckets.Size] = (), tone: str | tonemap.ToneMap = "percentile"
+        self,
+        released: Released,
+        sizes: Iterable[buckets.Size] = (),
+        tone: str | tonemap.ToneMap = "percentile",
+        memory: str | int | None = None,
     ):
-        self._fit = tonemap.fit(tone)
+        self.fit_tone = tonemap.fit(tone)
         self.config = released.config
         self._model = released.model
         self._restores = isinstance(released.model, Lure)
-        self._params = jax.device_put(released.params)
-        self._thresholds = jnp.asarray(released.thresholds)
+        self.thresholds = released.thresholds
+        self._network = Network(released.model, *jax.device_put((released.params, released.thresholds)))
+        self._pixels = tiles.affordable_pixels(memory, self.config["name"], self.config["preset"])
         self._multiple = released.model.sizes.multiple
         self._shapes = buckets.plan(sizes, self._multiple)
         self._encoder: ClipEncoder | None = None
@@ -63,17 +68,22 @@ class Fuser:
         name_or_dir: epath.PathLike,
         sizes: Iterable[buckets.Size] = (),
         tone: str | tonemap.ToneMap = "percentile",
+        memory: str | int | None = None,
     ) -> "Fuser":
         """A Fuser of a model in the package ("lure_tiny"), of a model's folder or of a training workdir.
 
         Raises:
           WeightsError: there is no such model, or it does not fit this version of the package.
-          UserError: an unknown tone mapping.
+          UserError: an unknown tone mapping, or a memory that is none or too little.
         """
-        return cls(load(name_or_dir), sizes, tone)
+        return cls(load(name_or_dir), sizes, tone, memory)
 
     def fuse(
-        self, visible: np.ndarray, infrared: np.ndarray, prompt: str | Mapping[str, str] | Prompt = "auto"
+        self,
+        visible: np.ndarray,
+        infrared: np.ndarray,
+        prompt: str | Mapping[str, str] | Prompt = "auto",
+        strength: float = 1.0,
     ) -> np.ndarray:
         """Fuses registered images of one size.
 
@@ -81,28 +91,26 @@ class Fuser:
           visible: an image or a batch; grey or RGB.
           infrared: as many images of the same size; grey, or grey stored as RGB.
           prompt: what is wrong with the images, for the whole batch.
+          strength: how far to restore, from 0, the latents of the prompt "clean", to 1, those of `prompt`. Below 1 it
+            costs a second way up of the encoder; a two-stream model ignores it.
 
         Returns:
-          The fused image with the visible one's shape and dtype: RGB for RGB, grey (luma) for grey.
+          The fused image with the visible one's shape and dtype: RGB for RGB, grey (luma) for grey; its alpha channel
+          is the visible image's.
 
         Raises:
-          ValueError: images that do not belong together, or of an unusable type, shape or range.
+          ValueError: images that do not belong together, or of an unusable type, shape or range; a strength outside
+            [0,1].
         """
-        prompt = self._read(prompt)
-        unit_v, form = arrays.to_unit(visible, "visible")
-        unit_i, _ = arrays.to_unit(infrared, "infrared", self._fit)
-        if unit_v.shape[:3] != unit_i.shape[:3]:
-            raise ValueError(
-                f"The visible image has shape {np.shape(visible)} and the infrared one {np.shape(infrared)}; "
-                "number, height and width must be equal."
-            )
-        (padded_v, padded_i), mask = self._pad(unit_v, unit_i)
-        ids = (_repeat(prompt.visible, len(unit_v)), _repeat(prompt.infrared, len(unit_v)))
-        fused = _fuse(self._model, self._params, padded_v, padded_i, *ids, self._thresholds, mask)
-        return arrays.from_unit(_crop(fused, unit_v), form)
+        images = {"visible": np.asarray(visible), "infrared": np.asarray(infrared)}
+        return self._any_size(images, self._read(prompt), _checked(strength))
 
     def restore(
-        self, image: np.ndarray, modality: str, prompt: str | Mapping[str, str] | Prompt = "auto"
+        self,
+        image: np.ndarray,
+        modality: str,
+        prompt: str | Mapping[str, str] | Prompt = "auto",
+        strength: float = 1.0,
     ) -> np.ndarray:
         """Removes what is wrong with one image.
 
@@ -110,22 +118,20 @@ class Fuser:
           image: an image or a batch.
           modality: "visible" or "infrared".
           prompt: "auto" or a sentence about this image.
+          strength: as in `fuse`.
 
         Returns:
           The restored image with the shape and dtype of the given one; uint16 infrared stays stretched: it is a
           picture, no longer a measurement.
 
         Raises:
-          ValueError: an unknown modality, an image of an unusable type, shape or range, or a model that fuses alone.
+          ValueError: an unknown modality, an image of an unusable type, shape or range, a strength outside [0,1], or a
+            model that fuses alone.
         """
         _check(modality)
         self.check_restores()
         prompt = self._read({modality: prompt} if isinstance(prompt, str) else prompt)
-        unit, form = arrays.to_unit(image, modality, self._fit)
-        (padded,), mask = self._pad(unit)
-        ids = _repeat(getattr(prompt, modality), len(unit))
-        restored = _restore(self._model, self._params, padded, ids, self._thresholds, mask, modality)
-        return arrays.from_unit(_crop(restored, unit), form)
+        return self._any_size({modality: np.asarray(image)}, prompt, _checked(strength))
 
     def detect(self, image: np.ndarray, modality: str) -> dict[str, float | Float[np.ndarray, "B"]]:
         """How probable each condition is, from the network's condition head.
@@ -142,9 +148,10 @@ class Fuser:
         """
         _check(modality)
         self.check_restores()
-        unit, form = arrays.to_unit(image, modality, self._fit)
-        (padded,), mask = self._pad(unit)
-        probability = np.asarray(_detect(self._model, self._params, padded, mask))
+        unit, form = arrays.to_unit(image, modality, self.fit_tone)
+        padded, mask = self._pad({modality: unit}, buckets.choose(unit.shape[1:3], self._shapes, self._multiple))
+        described, _ = self._network.describe(padded[modality], mask)
+        probability = np.asarray(jax.nn.sigmoid(described.logits))
         batched = len(form.shape) == 4
         return {
             CONDITIONS[c].name: probability[:, c] if batched else float(probability[0, c])
@@ -189,11 +196,87 @@ class Fuser:
             warnings.warn(sentence, stacklevel=3)
         return read
 
-    def _pad(self, *images: Float[np.ndarray, "B H W C"]):
-        batch, *size, _ = images[0].shape
-        shape = buckets.choose(tuple(size), self._shapes, self._multiple)
-        mask = buckets.pixel_mask(batch, tuple(size), shape, self._multiple)
-        return [buckets.pad(image, shape, self._multiple) for image in images], mask
+    def parts(
+        self,
+        images: Mapping[str, np.ndarray],
+        prompt: Prompt,
+        given: Statistics | None = None,
+        measure: bool = False,
+        strength: float = 1.0,
+    ) -> tuple[Iterable[tuple[slice, Float[np.ndarray, "B h W 3"]]], Statistics]:
+        """Fuses two images, or restores one, as rows from top to bottom that can be worked on within the memory.
+
+        Args:
+          images: "visible" and "infrared", or one of them, as in `fuse`; a batch must fit into the memory as a whole.
+          prompt: as `read_prompt` gives it.
+          given: statistics of a whole image, such as those of the frame before, to be used instead of the image's own.
+          measure: also return the image's own statistics.
+          strength: as in `fuse`.
+
+        Returns:
+          Slices of rows with the result there in [0,1], and the statistics, {} if not asked for.
+
+        Raises:
+          ValueError: as `fuse`.
+        """
+        number, *size = _common_size(images)
+        prompts = {modality: _repeat(getattr(prompt, modality), number) for modality in images}
+        if number * math.prod(size) <= self._pixels:
+            units = {m: arrays.to_unit(image, m, self.fit_tone)[0] for m, image in images.items()}
+            padded, mask = self._pad(units, buckets.choose(tuple(size), self._shapes, self._multiple))
+            del units
+            result, measured = self._network(padded, prompts, mask, given, measure, strength)
+            return [(slice(0, size[0]), np.asarray(result)[:, : size[0], : size[1]])], measured
+        plan = tiles.plan(tuple(size), self._pixels, self._multiple)
+        fits = {m: arrays.settled(image, m, self.fit_tone) for m, image in images.items()}
+
+        def cut(rows: slice, columns: slice):
+            units = {m: arrays.to_unit(image[rows, columns], m, fits[m])[0] for m, image in images.items()}
+            return self._pad(units, plan.tile)
+
+        def compute(rows: slice, columns: slice) -> Float[np.ndarray, "h w 3"]:
+            units, mask = cut(rows, columns)
+            result, _ = self._network(units, prompts, mask, given or own, strength=strength)
+            return np.asarray(result)[0, : rows.stop - rows.start, : columns.stop - columns.start]
+
+        small = {m: tiles.thin(image, self._pixels) for m, image in images.items()}
+        small = {m: arrays.to_unit(image, m, fits[m])[0] for m, image in small.items()}
+        shape = next(iter(small.values())).shape[1:3]
+        small = self._pad(small, buckets.plan([shape], self._multiple)[0])
+        own = {} if given and not measure else tiles.statistics(
+            self._network, small, (cut(*place) for place in tiles.places(plan, tuple(size))), prompts, strength
+        )  # fmt: skip
+        return ((rows, part[None]) for rows, part in tiles.blend(plan, tuple(size), compute)), own
+
+    def _any_size(self, images: Mapping[str, np.ndarray], prompt: Prompt, strength: float) -> np.ndarray:
+        """The result in the form of the first image."""
+        number, *size = _common_size(images)
+        first = next(iter(images.values()))
+        if first.ndim == 4 and number * math.prod(size) > self._pixels:
+            singles = ({m: i[n] if i.ndim == 4 else i for m, i in images.items()} for n in range(number))
+            return np.stack([self._any_size(single, prompt, strength) for single in singles])
+        result = np.empty_like(first)
+        for rows, part in self.parts(images, prompt, strength=strength)[0]:
+            there = (slice(None), rows) if first.ndim == 4 else rows
+            form = arrays.Form(first[there].shape, first.dtype)
+            result[there] = arrays.from_unit(part, form, arrays.alpha_of(first[there]))
+        return result
+
+    def _pad(self, units: Mapping[str, Float[np.ndarray, "B H W C"]], shape: buckets.Size):
+        """The images with the sides of a compiled shape, and their pixel mask."""
+        number, *size, _ = next(iter(units.values())).shape
+        mask = buckets.pixel_mask(number, tuple(size), shape, self._multiple)
+        return {m: buckets.pad(unit, shape, self._multiple) for m, unit in units.items()}, mask
+
+
+def _common_size(images: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
+    sizes = {modality: arrays.size_of(image, modality) for modality, image in images.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(
+            f"The visible image has shape {images['visible'].shape} and the infrared one {images['infrared'].shape}; "
+            "number, height and width must be equal."
+        )
+    return next(iter(sizes.values()))
 
 
 def _check(modality: str) -> None:
@@ -201,46 +284,11 @@ def _check(modality: str) -> None:
         raise ValueError(f"The modality is {modality!r}; it must be {' or '.join(MODALITIES)}.")
 
 
+def _checked(strength: float) -> float:
+    if not 0 <= strength <= 1:
+        raise ValueError(f"The strength is {strength}; it must lie in [0, 1].")
+    return float(strength)
+
+
 def _repeat(prompt: Int[np.ndarray, "P"] | Text, batch: int) -> Int[np.ndarray, "B P"] | Text:
     return jax.tree.map(lambda array: np.broadcast_to(array, (batch, *array.shape)), prompt)
-
-
-def _crop(result: Array, unit: Float[np.ndarray, "B H W C"]) -> Float[np.ndarray, "B H W 3"]:
-    return np.asarray(result)[:, : unit.shape[1], : unit.shape[2]]
-
-
-def _encode(model: Lure, image, prompt, thresholds, mask, modality):
-    described = model.describe(image, mask)
-    if isinstance(prompt, Text):
-        text = model.read(prompt)
-    else:
-        text = model.tokens(answer_auto(prompt, described.logits, thresholds, modality))
-    return model.lift(described, text, mask)
-
-
-# One compilation for each model and image shape, shared by all Fusers; prompts and thresholds are arguments.
-@functools.partial(jax.jit, static_argnums=0)
-def _fuse(model: FusionModel, params, visible, infrared, visible_ids, infrared_ids, thresholds, mask):
-    if not isinstance(model, Lure):
-        return model.apply({"params": params}, visible, infrared, pixel_mask=mask).image
-
-    def run(model):
-        latent_v = _encode(model, visible, visible_ids, thresholds, mask, "visible")
-        latent_i = _encode(model, infrared, infrared_ids, thresholds, mask, "infrared")
-        z, _ = model.fuse(latent_v, latent_i, mask)
-        return jnp.clip(model.decode(z, mask), 0, 1)
-
-    return model.apply({"params": params}, method=run)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 6))
-def _restore(model: Lure, params, image, ids, thresholds, mask, modality):
-    def run(model):
-        return jnp.clip(model.decode(_encode(model, image, ids, thresholds, mask, modality).z, mask), 0, 1)
-
-    return model.apply({"params": params}, method=run)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _detect(model: Lure, params, image, mask):
-    return jax.nn.sigmoid(model.apply({"params": params}, image, mask, method="describe").logits)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 Mask = Float[Array, "B H W 1"] | None
 Dtype = jax.typing.DTypeLike
 
+STATISTICS = "statistics"  # the Flax collection of what is summed over the whole image
 BRANCH_SCALE = 0.1  # a residual branch starts at a tenth of its input, so that the identity start holds
 
 
@@ -41,6 +42,23 @@ def masked_mean(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B C"]:
     if mask is None:
         return x.mean((1, 2))
     return (x * mask).sum((1, 2)) / jnp.maximum(mask.sum((1, 2)), 1.0)
+
+
+def image_wide(module: nn.Module, name: str, measured: Array) -> Array:
+    """A statistic of the whole image, which a tile of it or the next frame of a video may borrow.
+
+    Args:
+      module: that computes it.
+      name: in the collection "statistics".
+      measured: what the pixels at hand say; left in the collection where it is mutable.
+
+    Returns:
+      What the collection was given under that name, else `measured`.
+    """
+    given = module.get_variable(STATISTICS, name, measured)
+    if module.is_mutable_collection(STATISTICS) and not module.is_initializing():
+        module.put_variable(STATISTICS, name, measured)
+    return given
 
 
 def depthwise3x3(x: Float[Array, "B H W C"], kernel: Float[Array, "3 3 C"]) -> Float[Array, "B H W C"]:
@@ -182,7 +200,8 @@ class ChannelAttention(nn.Module):
         product = jnp.einsum("bnhc,bnhd->bhcd", query, key, **wide)
         squared_q = jnp.einsum("bnhc,bnhc->bhc", query, query, **wide)
         squared_k = jnp.einsum("bnhc,bnhc->bhc", key, key, **wide)
-        weights = channel_weights(product, squared_q, squared_k, temperature).astype(self.dtype)
+        weights = channel_weights(product, squared_q, squared_k, temperature)
+        weights = image_wide(self, "weights", weights).astype(self.dtype)
         out = jnp.einsum("bhcd,bnhd->bnhc", weights, value).reshape(x.shape)
         return Pointwise(channels, init=scaled_init(self.scale), axes=("wide", "out"), name="out", **dense)(out)
 
@@ -227,7 +246,7 @@ class GramAttention(nn.Module):
         product = jnp.einsum("chq,bcd,dhk->bhqk", query, xc, key)
         squared_q = jnp.einsum("chq,bcd,dhq->bhq", query, xx, query)
         squared_k = jnp.einsum("chk,bcd,dhk->bhk", key, cc, key)
-        weights = channel_weights(product, squared_q, squared_k, temperature)
+        weights = image_wide(self, "weights", channel_weights(product, squared_q, squared_k, temperature))
         matrix = jnp.einsum("chv,bhqv,hqo->bco", value, weights, out).astype(self.dtype)
         return jnp.einsum("bxyc,bco->bxyo", c, matrix)
 

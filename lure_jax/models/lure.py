@@ -16,6 +16,7 @@ from lure_jax.models.blocks import (
     SeparableConv3x3,
     TransformerBlock,
     identity_init,
+    image_wide,
     masked,
     masked_mean,
     scaled_init,
@@ -98,11 +99,16 @@ def level_mask(mask: Mask, level: int) -> Mask:
     return None if mask is None else mask[:, :: 2**level, :: 2**level]
 
 
-def pixel_statistics(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B 2C"]:
-    """Mean and log standard deviation of each channel over the image: what noise, haze and darkness change."""
+def pixel_moments(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B 2 C"]:
+    """Mean and variance of each channel over the image: what noise, haze and darkness change."""
     mean = masked_mean(x, mask)
     variance = masked_mean(jnp.square(x.astype(jnp.float32) - mean[:, None, None]), mask)
-    return jnp.concatenate([mean, 0.5 * jnp.log(variance + 1e-6)], -1)
+    return jnp.stack([mean, variance], 1)
+
+
+def log_deviations(moments: Float[Array, "B 2 C"]) -> Float[Array, "B 2C"]:
+    """The means, then the logarithms of the standard deviations."""
+    return jnp.concatenate([moments[:, 0], 0.5 * jnp.log(moments[:, 1] + 1e-6)], -1)
 
 
 class Encoder(nn.Module):
@@ -143,8 +149,10 @@ class Encoder(nn.Module):
             x = block(x, None, level_mask(mask, level))
             skips.append(x)
             x = shrink(unshuffle(masked(x, level_mask(mask, level)), 2))
-        statistics = [pixel_statistics(f, level_mask(mask, level)) for level, f in enumerate((*skips, x))]
-        logits = self.condition(nn.gelu(self.condition_hidden(jnp.concatenate(statistics, -1))))
+        moments = [pixel_moments(f, level_mask(mask, level)) for level, f in enumerate((*skips, x))]
+        moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
+        statistics = jnp.concatenate([log_deviations(m) for m in moments], -1)
+        logits = self.condition(nn.gelu(self.condition_hidden(statistics)))
         return Described(stem, tuple(skips), x, logits)
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
@@ -200,9 +208,7 @@ class Fuser(nn.Module):
         w = nn.sigmoid(conv(channels, dtype=self.dtype, name="choice")(both, mask).astype(jnp.float32))
         rest = Pointwise(channels, dtype=self.dtype, name="rest_in")(both)
         for i in range(sizes.fuser_blocks):
-            block = TransformerBlock(
-                sizes.heads_at(0), sizes.expansion, sizes.lite, dtype=self.dtype, name=f"rest_{i}"
-            )
+            block = TransformerBlock(sizes.heads_at(0), sizes.expansion, sizes.lite, dtype=self.dtype, name=f"rest_{i}")
             rest = block(rest, mask)
         rest = conv(channels, init=nn.initializers.zeros, dtype=self.dtype, name="rest_out")(rest, mask)
         return w * z_v + (1 - w) * z_i + rest.astype(jnp.float32), w
@@ -329,5 +335,3 @@ def mix_features(latent_v: Latent, latent_i: Latent, w: Float[Array, "B h w Z"])
         pooled = nn.avg_pool(choice, (factor, factor), (factor, factor))
         mixed.append(pooled * visible + (1 - pooled) * infrared)
     return tuple(mixed)
-
-

@@ -76,7 +76,7 @@ def test_a_flat_thermal_frame_keeps_its_value():
         (np.full((2, 2), -0.1), "values from -0.1"),
         (np.zeros((2, 2), np.int32), "is int32; uint8, uint16 or floats"),
         (np.zeros((2, 2), bool), "is bool"),
-        (np.zeros((2, 2, 4)), r"shape \(2, 2, 4\)"),
+        (np.zeros((2, 2, 5)), r"shape \(2, 2, 5\)"),
         (np.zeros(3), r"shape \(3,\)"),
         (np.zeros((0, 3)), "is empty"),
         (np.zeros((1, 2, 2, 2, 3)), "shape"),

@@ -1,0 +1,140 @@
+"""The network as a few compiled passes, which hand on what they measure over the whole image.
+
+One program for everything would be no faster, and holds the buffers of both encoders at once.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lure_jax.inference.prompt import SLOTS, answer_auto
+from lure_jax.models.blocks import STATISTICS
+from lure_jax.models.lure import Described, Latent, Lure
+from lure_jax.models.registry import FusionModel
+from lure_jax.text.conditions import clean_id
+from lure_jax.text.prompts import prompt_ids
+from lure_jax.text.source import Text
+
+Collection = Mapping[str, Any]  # a Flax collection: module -> ... -> array
+Statistics = dict[str, Collection]  # of each pass: "visible/down", "visible/up", "infrared/...", "decode"
+
+
+class Network(NamedTuple):
+    """A model with its parameters, and the probabilities (13,) above which `auto` takes a condition for present."""
+
+    model: FusionModel
+    params: Any
+    thresholds: Float[Array, "13"]
+
+    def __call__(
+        self,
+        images: Mapping[str, Float[Array, "B H W C"]],
+        prompt: Mapping[str, Int[Array, "B P"] | Text],
+        mask: Float[Array, "B H W"],
+        given: Statistics | None = None,
+        measure: bool = False,
+        strength: float = 1.0,
+    ) -> tuple[Float[Array, "B H W 3"], Statistics]:
+        """Fuses two images, or restores one.
+
+        Args:
+          images: "visible" (B,H,W,3) and "infrared" (B,H,W,1) to be fused, or one of them, in [0,1]; the sides are
+            multiples of the model's.
+          prompt: of each image.
+          mask: (B,H,W), 0 on padding.
+          given: statistics of a whole image, taken instead of those of the pixels at hand.
+          measure: also return the statistics of the pixels at hand.
+          strength: below 1, the share of the prompt's latents in a mean with those of the prompt "clean".
+
+        Returns:
+          The image in [0,1], and the statistics measured, {} if not asked for; beside them the condition head's logits
+          (B,13), as "visible/logits".
+        """
+        given = given or {}
+        if not isinstance(self.model, Lure):
+            return _two_stream(self.model, self.params, images["visible"], images["infrared"], mask), {}
+        measured, latents = {}, []
+        for modality, image in images.items():
+            described, measured[f"{modality}/down"] = self.describe(image, mask, given.get(f"{modality}/down"), measure)
+            measured[f"{modality}/logits"] = described.logits
+            ids = prompt[modality]
+            if not isinstance(ids, Text):
+                ids = _answer(ids, described.logits, self.thresholds, modality)
+            up = given.get(f"{modality}/up")
+            latent, measured[f"{modality}/up"] = _lift(self.model, self.params, described, ids, mask, up, measure)
+            if strength < 1:
+                up, ids = given.get(f"{modality}/clean"), _clean(modality, len(image))
+                clean, measured[f"{modality}/clean"] = _lift(self.model, self.params, described, ids, mask, up, measure)
+                latent = _mix(clean, latent, strength)
+            del described
+            latents.append(
+                jax.block_until_ready(latent)
+            )  # else the next image's buffers are already there beside these
+        decode = given.get("decode")
+        image, measured["decode"] = _decode(self.model, self.params, latents, mask, decode, measure)
+        return image, measured if measure else {}
+
+    def describe(
+        self,
+        image: Float[Array, "B H W C"],
+        mask: Float[Array, "B H W"],
+        given: Collection | None = None,
+        measure: bool = False,
+    ) -> tuple[Described, Collection]:
+        """A LURE encoder's way down: its maps with the condition head's logits, and the statistics measured."""
+        image = jnp.broadcast_to(image, (*image.shape[:3], 3))  # both modalities share one program
+        return _describe(self.model, self.params, image, mask, given, measure)
+
+
+# One compilation for each model and image shape, shared by all Fusers; prompts, thresholds, statistics are arguments.
+@functools.partial(jax.jit, static_argnames=("model", "measure"))
+def _describe(model: Lure, params, image, mask, given, measure):
+    return _apply(model, params, given, measure, lambda model: model.describe(image, mask))
+
+
+@functools.partial(jax.jit, static_argnames=("model", "measure"))
+def _lift(model: Lure, params, described, prompt, mask, given, measure):
+    def lift(model):
+        text = model.read(prompt) if isinstance(prompt, Text) else model.tokens(prompt)
+        return Latent(model.lift(described, text, mask).z, ())
+
+    return _apply(model, params, given, measure, lift)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "measure"))
+def _decode(model: Lure, params, latents, mask, given, measure):
+    def decode(model):
+        z = latents[0].z if len(latents) == 1 else model.fuse(*latents, mask)[0]
+        return jnp.clip(model.decode(z, mask), 0, 1)
+
+    return _apply(model, params, given, measure, decode)
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _two_stream(model: FusionModel, params, visible, infrared, mask):
+    return model.apply({"params": params}, visible, infrared, pixel_mask=mask).image
+
+
+@jax.jit
+def _mix(clean: Latent, latent: Latent, strength) -> Latent:
+    return Latent((1 - strength) * clean.z + strength * latent.z, ())
+
+
+def _clean(modality: str, batch: int) -> Int[np.ndarray, "B P"]:
+    return np.broadcast_to(prompt_ids([clean_id(modality)], SLOTS), (batch, SLOTS))
+
+
+_answer = jax.jit(answer_auto, static_argnames="modality")
+
+
+def _apply(model: Lure, params, given: Collection | None, measure: bool, method):
+    variables = {"params": params} | ({STATISTICS: given} if given else {})
+    if not measure:
+        return model.apply(variables, method=method), {}
+    result, changed = model.apply(variables, method=method, mutable=[STATISTICS])
+    return result, changed.get(STATISTICS, {})

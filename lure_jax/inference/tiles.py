@@ -1,0 +1,205 @@
+"""Images too large for the memory: overlapping tiles, which share the statistics of the whole image."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from lure_jax.errors import UserError
+from lure_jax.inference.buckets import Size
+from lure_jax.inference.passes import Network, Statistics
+from lure_jax.models.lure import Lure
+
+MEMORY = "4GB"  # the budget unless told otherwise; on an accelerator, 3/4 of its memory
+OVERLAP = 96  # pixels that neighbours share; the quarter next to a tile's own border is not shown
+SMALLEST = 256  # side of a tile: more of it is its own than shared
+# Measured by benchmarks/tiles.py: bytes that fusing takes for each pixel at once, and what the process has without.
+BYTES_PER_PIXEL = {
+    ("lure", "tiny"): 420,
+    ("lure", "small"): 1400,
+    ("lure", "base"): 8000,
+    ("lure", "large"): 8000,
+    ("two_stream", "tiny"): 900,
+    ("two_stream", "base"): 2600,
+}
+BASE_BYTES = 600_000_000
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+Rows, Columns = slice, slice
+
+
+class Plan(NamedTuple):
+    """Tiles of one size; their first rows and columns are multiples of the network's multiple."""
+
+    tile: Size
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+
+
+def read_memory(memory: str | int) -> int:
+    """Bytes of "2GB", "800 MB", "1.5GB" or a number of bytes; UserError for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", str(memory).upper())
+    unit = match and (match[2] if match[2] in _UNITS else match[2] + "B")
+    if not match or unit not in _UNITS or float(match[1]) <= 0:
+        raise UserError(f"The memory {memory!r} is no size; write it like 2GB or 800MB.")
+    return int(float(match[1]) * _UNITS[unit])
+
+
+def affordable_pixels(memory: str | int | None, name: str, preset: str) -> int:
+    """Pixels that a model may work on at once within a budget.
+
+    Args:
+      memory: of the process (on an accelerator, of that), as `read_memory` takes it; None for the default.
+      name: of the model.
+      preset: of the model.
+
+    Raises:
+      UserError: it is no size, or too little for the smallest tile.
+    """
+    if memory is None:
+        device = jax.devices()[0]
+        memory = MEMORY if device.platform == "cpu" else 3 * device.memory_stats()["bytes_limit"] // 4
+    each = BYTES_PER_PIXEL[name, preset]
+    pixels = (read_memory(memory) - BASE_BYTES) // each
+    if pixels < SMALLEST**2:
+        least = (BASE_BYTES + SMALLEST**2 * each) / 1e6
+        raise UserError(f"The memory {memory} is too little for {name} {preset}, which needs {least:.0f}MB.")
+    return pixels
+
+
+def plan(size: Size, pixels: int, multiple: int) -> Plan:
+    """The fewest tiles of at most so many pixels that cover an image and overlap by `OVERLAP`.
+
+    Args:
+      size: (height, width) of the image.
+      pixels: that a tile may have; at least `SMALLEST` squared.
+      multiple: of the network.
+    """
+    grids = []
+    for rows in range(1, size[0] // (SMALLEST - OVERLAP) + 2):
+        for columns in range(1, size[1] // (SMALLEST - OVERLAP) + 2):
+            tile = _side(size[0], rows, multiple), _side(size[1], columns, multiple)
+            if math.prod(tile) <= pixels and all(t >= min(SMALLEST, s) for t, s in zip(tile, size, strict=True)):
+                grids.append((rows * columns, math.prod(tile), tile, rows, columns))
+    _, _, tile, rows, columns = min(grids)
+    return Plan(tile, _starts(size[0], tile[0], rows, multiple), _starts(size[1], tile[1], columns, multiple))
+
+
+def places(plan: Plan, size: Size) -> Iterator[tuple[Rows, Columns]]:
+    """Where the tiles lie in the image, row by row; the last ones may be cut by its border."""
+    for top in plan.tops:
+        for left in plan.lefts:
+            yield slice(top, min(top + plan.tile[0], size[0])), slice(left, min(left + plan.tile[1], size[1]))
+
+
+def blend(
+    plan: Plan, size: Size, compute: Callable[[Rows, Columns], Float[np.ndarray, "h w C"]]
+) -> Iterator[tuple[Rows, Float[np.ndarray, "h W C"]]]:
+    """Computes tile after tile and yields finished rows of the image, so that it never is in memory as floats.
+
+    In an overlap one tile fades into the next; the weights of all tiles add up to one in every pixel.
+    """
+    down, across = (_weights(starts, side, full) for starts, side, full in zip(plan[1:], plan.tile, size, strict=True))
+    band, place = None, places(plan, size)
+    for r, top in enumerate(plan.tops):
+        height = min(plan.tile[0], size[0] - top)
+        fresh = None
+        for c in range(len(plan.lefts)):
+            rows, columns = next(place)
+            tile = compute(rows, columns) * (down[r][:, None, None] * across[c][None, :, None])
+            if fresh is None:
+                fresh = np.zeros((height, size[1], tile.shape[-1]), np.float32)
+            fresh[:, columns] += tile
+        if band is not None:
+            fresh[: len(band)] += band
+        end = plan.tops[r + 1] if r + 1 < len(plan.tops) else size[0]
+        yield slice(top, end), fresh[: end - top]
+        band = fresh[end - top :]
+
+
+def thin(image: np.ndarray, pixels: int) -> np.ndarray:
+    """A copy with at most so many pixels, picked at equal distances: an average would remove the image's noise."""
+    factor = min(1.0, (pixels / math.prod(image.shape[:2])) ** 0.5)
+    picked = [np.arange(max(1, int(side * factor))) * side // max(1, int(side * factor)) for side in image.shape[:2]]
+    return image[np.ix_(*picked)]
+
+
+def statistics(
+    network: Network,
+    small: tuple[Mapping[str, Float[np.ndarray, "1 h w C"]], Float[np.ndarray, "1 h w"]],
+    tiles: Iterable[tuple[Mapping[str, Float[np.ndarray, "1 h w C"]], Float[np.ndarray, "1 h w"]]],
+    prompts: Mapping[str, Any],
+    strength: float = 1.0,
+) -> Statistics:
+    """What is summed over a large image: channel attention from a thinned copy, the condition head's moments from all.
+
+    Where a condition is nearly as probable as its threshold, only all pixels give the answer of the whole image.
+
+    Args:
+      network: the model.
+      small: the whole image, thinned, and its pixel mask.
+      tiles: the same of each tile, at full resolution.
+      prompts: as the network takes them.
+      strength: likewise.
+    """
+    images, mask = small
+    if not isinstance(network.model, Lure):  # it sums over nothing
+        return {}
+    ways_down = {m: network.describe(image, mask, measure=True)[1] for m, image in images.items()}
+    parts, weights = {m: [] for m in images}, []
+    for units, tile_mask in tiles:
+        weights.append(float(tile_mask.sum()))
+        for modality, image in units.items():
+            measured = network.describe(image, tile_mask, ways_down[modality], measure=True)[1]
+            parts[modality].append(_moments(measured))
+    pooled = {m: {"encoder": pool_moments(those, weights)} for m, those in parts.items()}
+    given = {f"{m}/down": moments for m, moments in pooled.items()}
+    _, measured = network(images, prompts, mask, given, measure=True, strength=strength)
+    for modality, moments in pooled.items():
+        down = measured[f"{modality}/down"]
+        measured[f"{modality}/down"] = down | {"encoder": down["encoder"] | moments["encoder"]}
+    return measured
+
+
+def pool_moments(
+    parts: list[Mapping[str, Float[np.ndarray, "1 2 C"]]], weights: list[float]
+) -> dict[str, Float[np.ndarray, "1 2 C"]]:
+    """Means and variances of parts to those of the whole: Var = E[v + m^2] - E[m]^2."""
+    share = np.asarray(weights, np.float64) / sum(weights)
+    pooled = {}
+    for name in parts[0]:
+        moments = np.stack([np.asarray(part[name], np.float64) for part in parts])
+        mean = np.tensordot(share, moments[:, :, 0], 1)
+        power = np.tensordot(share, moments[:, :, 1] + moments[:, :, 0] ** 2, 1)
+        pooled[name] = np.stack([mean, np.maximum(power - mean**2, 0)], 1).astype(np.float32)
+    return pooled
+
+
+def _moments(collection: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in collection["encoder"].items() if name.startswith("moments")}
+
+
+def _side(full: int, count: int, multiple: int) -> int:
+    return -(-(full + (count - 1) * OVERLAP) // (count * multiple)) * multiple
+
+
+def _starts(full: int, side: int, count: int, multiple: int) -> tuple[int, ...]:
+    if count == 1:
+        return (0,)
+    return tuple(-(-(i * (full - side)) // ((count - 1) * multiple)) * multiple for i in range(count))
+
+
+def _weights(starts: tuple[int, ...], side: int, full: int) -> list[Float[np.ndarray, "n"]]:
+    """The share of each tile in its rows (or columns): 1, fading over the overlaps from one to the next."""
+    weights = [np.ones(min(side, full - start), np.float32) for start in starts]
+    for i, start in enumerate(starts[1:], 1):
+        shared = starts[i - 1] + side - start
+        margin = shared // 4
+        ramp = np.clip((np.arange(shared) + 0.5 - margin) / (shared - 2 * margin), 0, 1).astype(np.float32)
+        weights[i][:shared] *= ramp[: len(weights[i])]
+        weights[i - 1][len(weights[i - 1]) - shared :] *= 1 - ramp
+    return weights
