@@ -16,7 +16,7 @@ from lure_jax.models.lure import Lure
 
 MEMORY = "4GB"  # the budget unless told otherwise; on an accelerator, 3/4 of its memory
 OVERLAP = 96  # pixels that neighbours share; the quarter next to a tile's own border is not shown
-SMALLEST = 256  # side of a tile: more of it is its own than shared
+SMALLEST = 320  # side of the square tile that must fit into the memory: then no pixel needs more than two in a row
 # Measured by benchmarks/tiles.py: bytes that fusing takes for each pixel at once, and what the process has without.
 BYTES_PER_PIXEL = {
     ("lure", "tiny"): 420,
@@ -83,7 +83,7 @@ def plan(size: Size, pixels: int, multiple: int) -> Plan:
     for rows in range(1, size[0] // (SMALLEST - OVERLAP) + 2):
         for columns in range(1, size[1] // (SMALLEST - OVERLAP) + 2):
             tile = _side(size[0], rows, multiple), _side(size[1], columns, multiple)
-            if math.prod(tile) <= pixels and all(t >= min(SMALLEST, s) for t, s in zip(tile, size, strict=True)):
+            if math.prod(tile) <= pixels and all(t >= min(2 * OVERLAP, s) for t, s in zip(tile, size, strict=True)):
                 grids.append((rows * columns, math.prod(tile), tile, rows, columns))
     _, _, tile, rows, columns = min(grids)
     return Plan(tile, _starts(size[0], tile[0], rows, multiple), _starts(size[1], tile[1], columns, multiple))
