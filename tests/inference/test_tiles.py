@@ -54,12 +54,17 @@ def test_a_tile_does_not_show_its_own_border():
     assert max(part.max() for _, part in tiles.blend(plan, size, spoilt)) == 0
 
 
-def test_moments_of_parts_become_those_of_the_whole():
+def test_statistics_of_parts_become_those_of_the_whole():
     values = np.random.default_rng(0).normal(3, 2, (1, 100, 4))
     parts = [values[:, :30], values[:, 30:]]
-    moments = [{"m": np.stack([part.mean(1), part.var(1)], 1)} for part in parts]
-    pooled = tiles.pool_moments(moments, [30.0, 70.0])["m"]
-    np.testing.assert_allclose(pooled, np.stack([values.mean(1), values.var(1)], 1), rtol=1e-5)
+    squares = [(part**2).sum(1) for part in parts]
+    measured = [
+        {"a": {"moments_0": np.stack([part.mean(1), part.var(1)], 1), "b": {"sums": (square, square)}}}
+        for part, square in zip(parts, squares, strict=True)
+    ]
+    pooled = tiles.pool(measured, [30.0, 70.0])["a"]
+    np.testing.assert_allclose(pooled["moments_0"], np.stack([values.mean(1), values.var(1)], 1), rtol=1e-5)
+    np.testing.assert_allclose(pooled["b"]["sums"][1], (values**2).sum(1), rtol=1e-6)
 
 
 def test_a_thinned_image_keeps_its_noise():
