@@ -18,7 +18,7 @@ _OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what exists
 _TONE = click.option(
     "--tone", default="percentile", show_default=True, help="Radiometric infrared: percentile, plateau or LOW:HIGH."
 )
-_FPS = click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Of folders made a video.  [default: 25]")
+_FPS = click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Of folders to a video.  [default: 25]")
 _AVERAGE = click.option(
     "--average", type=click.IntRange(min=1), help="Frames a still pixel of a video is the mean of.  [default: 8]"
 )
@@ -43,7 +43,7 @@ def main():
 @_TONE
 @_MEMORY
 @click.option("--align", is_flag=True, help="Register the infrared image to the visible one; crops to what both show.")
-@click.option("--offset", type=float, help="What the infrared video's clock shows at 0 of the visible one.  [default: 0]")
+@click.option("--offset", type=float, help="Seconds on the infrared video's clock at 0 of the visible one.")
 @_FPS
 @_AVERAGE
 @_OVERWRITE

@@ -153,7 +153,7 @@ def _file_frames(footage: Footage) -> Iterator[Frame]:
 
 
 def _pixels(frame: Any, modality: str) -> np.ndarray:
-    """(H,W,3) uint8 of a visible frame; (H,W) uint8, or uint16 where the camera stored more bits, of an infrared one."""
+    """(H,W,3) uint8 of a visible frame; (H,W) uint8, or uint16 if more bits were stored, of an infrared one."""
     deep = modality == "infrared" and frame.format.name.startswith("gray") and frame.format.components[0].bits > 8
     wanted = "rgb24" if modality == "visible" else "gray16le" if deep else "gray"
     # High definition without a label is BT.709 by custom; the library would take it for BT.601.

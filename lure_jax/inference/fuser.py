@@ -236,7 +236,8 @@ class Fuser:
 
         def compute(rows: slice, columns: slice) -> Float[np.ndarray, "h w 3"]:
             units, mask = cut(rows, columns)
-            result, _ = self._network(units, prompts, mask, given or own, strength=strength)
+            # measured, too: the program that `own` came of
+            result, _ = self._network(units, prompts, mask, given or own, measure=True, strength=strength)
             return np.asarray(result)[0, : rows.stop - rows.start, : columns.stop - columns.start]
 
         small = {m: tiles.thin(image, self._pixels) for m, image in images.items()}
@@ -244,7 +245,7 @@ class Fuser:
         shape = next(iter(small.values())).shape[1:3]
         small = self._pad(small, buckets.plan([shape], self._multiple)[0])
         own = {} if given and not measure else tiles.statistics(
-            self._network, small, (cut(*place) for place in tiles.places(plan, tuple(size))), prompts, strength
+            self._network, small, lambda: (cut(*place) for place in tiles.places(plan, tuple(size))), prompts, strength
         )  # fmt: skip
         return ((rows, part[None]) for rows, part in tiles.blend(plan, tuple(size), compute)), own
 

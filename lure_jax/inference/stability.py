@@ -41,7 +41,7 @@ class Steady:
         """The next result.
 
         Args:
-          frames: "visible" (H,W,3) and "infrared" (H,W), or one of them, as the Fuser takes them; of one size each time.
+          frames: "visible" (H,W,3) and "infrared" (H,W), or one of them, as the Fuser takes them; always of one size.
 
         Returns:
           An image with the shape and dtype of the first frame.

@@ -16,7 +16,7 @@ from lure_jax.models.lure import Lure
 
 MEMORY = "4GB"  # the budget unless told otherwise; on an accelerator, 3/4 of its memory
 OVERLAP = 96  # pixels that neighbours share; the quarter next to a tile's own border is not shown
-SMALLEST = 256  # side of a tile: more of it is its own than shared
+SMALLEST = 320  # side of the square tile that must fit into the memory: then no pixel needs more than two in a row
 # Measured by benchmarks/tiles.py: bytes that fusing takes for each pixel at once, and what the process has without.
 BYTES_PER_PIXEL = {
     ("lure", "tiny"): 420,
@@ -30,6 +30,7 @@ BASE_BYTES = 600_000_000
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 Rows, Columns = slice, slice
+Units = Mapping[str, Float[np.ndarray, "1 h w C"]]  # of each modality, in [0,1]
 
 
 class Plan(NamedTuple):
@@ -83,7 +84,7 @@ def plan(size: Size, pixels: int, multiple: int) -> Plan:
     for rows in range(1, size[0] // (SMALLEST - OVERLAP) + 2):
         for columns in range(1, size[1] // (SMALLEST - OVERLAP) + 2):
             tile = _side(size[0], rows, multiple), _side(size[1], columns, multiple)
-            if math.prod(tile) <= pixels and all(t >= min(SMALLEST, s) for t, s in zip(tile, size, strict=True)):
+            if math.prod(tile) <= pixels and all(t >= min(2 * OVERLAP, s) for t, s in zip(tile, size, strict=True)):
                 grids.append((rows * columns, math.prod(tile), tile, rows, columns))
     _, _, tile, rows, columns = min(grids)
     return Plan(tile, _starts(size[0], tile[0], rows, multiple), _starts(size[1], tile[1], columns, multiple))
@@ -130,57 +131,70 @@ def thin(image: np.ndarray, pixels: int) -> np.ndarray:
 
 def statistics(
     network: Network,
-    small: tuple[Mapping[str, Float[np.ndarray, "1 h w C"]], Float[np.ndarray, "1 h w"]],
-    tiles: Iterable[tuple[Mapping[str, Float[np.ndarray, "1 h w C"]], Float[np.ndarray, "1 h w"]]],
+    thinned: tuple[Units, Float[np.ndarray, "1 h w"]],
+    tiles: Callable[[], Iterable[tuple[Units, Float[np.ndarray, "1 h w"]]]],
     prompts: Mapping[str, Any],
     strength: float = 1.0,
 ) -> Statistics:
-    """What is summed over a large image: channel attention from a thinned copy, the condition head's moments from all.
+    """What is summed over a large image: first from a thinned copy of the whole, then, with that at hand, from all tiles.
 
-    Where a condition is nearly as probable as its threshold, only all pixels give the answer of the whole image.
+    The tiles are looked at twice. The condition head's moments come first: where a condition is nearly as probable as
+    its threshold, only all pixels give the answer of the whole image, and all else depends on the answer.
 
     Args:
       network: the model.
-      small: the whole image, thinned, and its pixel mask.
-      tiles: the same of each tile, at full resolution.
+      thinned: the whole image, thinned, and its pixel mask.
+      tiles: gives the same of each tile, at full resolution.
       prompts: as the network takes them.
       strength: likewise.
+
+    Returns:
+      As of a whole image; {} of a model that sums over nothing.
     """
-    images, mask = small
-    if not isinstance(network.model, Lure):  # it sums over nothing
+    images, mask = thinned
+    if not isinstance(network.model, Lure):
         return {}
-    ways_down = {m: network.describe(image, mask, measure=True)[1] for m, image in images.items()}
+    coarse = {m: network.describe(image, mask, measure=True)[1] for m, image in images.items()}
     parts, weights = {m: [] for m in images}, []
-    for units, tile_mask in tiles:
+    for units, tile_mask in tiles():
         weights.append(float(tile_mask.sum()))
         for modality, image in units.items():
-            measured = network.describe(image, tile_mask, ways_down[modality], measure=True)[1]
-            parts[modality].append(_moments(measured))
-    pooled = {m: {"encoder": pool_moments(those, weights)} for m, those in parts.items()}
-    given = {f"{m}/down": moments for m, moments in pooled.items()}
-    _, measured = network(images, prompts, mask, given, measure=True, strength=strength)
-    for modality, moments in pooled.items():
-        down = measured[f"{modality}/down"]
-        measured[f"{modality}/down"] = down | {"encoder": down["encoder"] | moments["encoder"]}
-    return measured
+            parts[modality].append(network.describe(image, tile_mask, coarse[modality], measure=True)[1])
+    down = {f"{m}/down": pool(those, weights) for m, those in parts.items()}
+    _, coarse = network(images, prompts, mask, down, measure=True, strength=strength)
+    coarse = coarse | down
+    parts = [
+        network(units, prompts, tile_mask, coarse, measure=True, strength=strength)[1] for units, tile_mask in tiles()
+    ]
+    logits = {name: part for name, part in parts[0].items() if name.endswith("/logits")}  # the same in each tile
+    return pool([{name: part[name] for name in part.keys() - logits} for part in parts], weights) | down | logits
 
 
-def pool_moments(
-    parts: list[Mapping[str, Float[np.ndarray, "1 2 C"]]], weights: list[float]
-) -> dict[str, Float[np.ndarray, "1 2 C"]]:
-    """Means and variances of parts to those of the whole: Var = E[v + m^2] - E[m]^2."""
-    share = np.asarray(weights, np.float64) / sum(weights)
+def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]:
+    """Statistics of parts to those of the whole: sums are added, means and variances by Var = E[v + m^2] - E[m]^2.
+
+    Args:
+      parts: Flax collections of one structure.
+      weights: pixels of each.
+    """
     pooled = {}
-    for name in parts[0]:
-        moments = np.stack([np.asarray(part[name], np.float64) for part in parts])
-        mean = np.tensordot(share, moments[:, :, 0], 1)
-        power = np.tensordot(share, moments[:, :, 1] + moments[:, :, 0] ** 2, 1)
-        pooled[name] = np.stack([mean, np.maximum(power - mean**2, 0)], 1).astype(np.float32)
+    for name, first in parts[0].items():
+        those = [part[name] for part in parts]
+        if name.startswith("moments"):
+            pooled[name] = _pooled_moments(those, weights)
+        elif isinstance(first, Mapping):
+            pooled[name] = pool(those, weights)
+        else:
+            pooled[name] = jax.tree.map(lambda *sums: sum(sums), *those)
     return pooled
 
 
-def _moments(collection: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in collection["encoder"].items() if name.startswith("moments")}
+def _pooled_moments(parts: list[Float[np.ndarray, "1 2 C"]], weights: list[float]) -> Float[np.ndarray, "1 2 C"]:
+    share = np.asarray(weights, np.float64) / sum(weights)
+    moments = np.stack([np.asarray(part, np.float64) for part in parts])
+    mean = np.tensordot(share, moments[:, :, 0], 1)
+    power = np.tensordot(share, moments[:, :, 1] + moments[:, :, 0] ** 2, 1)
+    return np.stack([mean, np.maximum(power - mean**2, 0)], 1).astype(np.float32)
 
 
 def _side(full: int, count: int, multiple: int) -> int:

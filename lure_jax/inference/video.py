@@ -28,7 +28,7 @@ _BT709, _LIMITED = 1, 1  # numbers of the H.264 standard
 
 
 class Summary(NamedTuple):
-    """What came of a video: frames written, visible frames without partner, and why it ended early, "" if it did not."""
+    """What came of a video: frames written, frames without partner, and the signal that ended it early or ""."""
 
     written: int
     unmatched: int
@@ -238,7 +238,7 @@ class _Sound:
             return
         self._output, track = output, self._input.streams.audio[0]
         if track.codec_context.name not in output.supported_codecs:
-            tell(f"The sound of {path} ({track.codec_context.name}) does not fit into this kind of file and is left out.")
+            tell(f"The sound of {path} ({track.codec_context.name}) does not fit into the output and is left out.")
             return
         self._stream = output.add_stream_from_template(track)
         video = self._input.streams.video[0]

@@ -1,6 +1,7 @@
 """The pieces every network is made of: norms, convolutions and transformer blocks (after Restormer)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -44,13 +45,13 @@ def masked_mean(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B C"]:
     return (x * mask).sum((1, 2)) / jnp.maximum(mask.sum((1, 2)), 1.0)
 
 
-def image_wide(module: nn.Module, name: str, measured: Array) -> Array:
+def image_wide(module: nn.Module, name: str, measured: Any) -> Any:
     """A statistic of the whole image, which a tile of it or the next frame of a video may borrow.
 
     Args:
       module: that computes it.
       name: in the collection "statistics".
-      measured: what the pixels at hand say; left in the collection where it is mutable.
+      measured: array or tuple of arrays that the pixels at hand give; left in the collection where it is mutable.
 
     Returns:
       What the collection was given under that name, else `measured`.
@@ -200,8 +201,8 @@ class ChannelAttention(nn.Module):
         product = jnp.einsum("bnhc,bnhd->bhcd", query, key, **wide)
         squared_q = jnp.einsum("bnhc,bnhc->bhc", query, query, **wide)
         squared_k = jnp.einsum("bnhc,bnhc->bhc", key, key, **wide)
-        weights = channel_weights(product, squared_q, squared_k, temperature)
-        weights = image_wide(self, "weights", weights).astype(self.dtype)
+        sums = image_wide(self, "sums", (product, squared_q, squared_k))
+        weights = channel_weights(*sums, temperature).astype(self.dtype)
         out = jnp.einsum("bhcd,bnhd->bnhc", weights, value).reshape(x.shape)
         return Pointwise(channels, init=scaled_init(self.scale), axes=("wide", "out"), name="out", **dense)(out)
 
@@ -246,7 +247,8 @@ class GramAttention(nn.Module):
         product = jnp.einsum("chq,bcd,dhk->bhqk", query, xc, key)
         squared_q = jnp.einsum("chq,bcd,dhq->bhq", query, xx, query)
         squared_k = jnp.einsum("chk,bcd,dhk->bhk", key, cc, key)
-        weights = image_wide(self, "weights", channel_weights(product, squared_q, squared_k, temperature))
+        sums = image_wide(self, "sums", (product, squared_q, squared_k))
+        weights = channel_weights(*sums, temperature)
         matrix = jnp.einsum("chv,bhqv,hqo->bco", value, weights, out).astype(self.dtype)
         return jnp.einsum("bxyc,bco->bxyo", c, matrix)
 
