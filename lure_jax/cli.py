@@ -51,6 +51,25 @@ def restore(source, output, modality, prompt, model, overwrite):
     _finish(folders.restore_files, source, output, modality=modality, prompt=prompt, model=model, overwrite=overwrite)
 
 
+@main.command()
+@_MODEL
+@click.option("--format", "form", required=True, type=click.Choice(["orbax", "safetensors", "stablehlo", "onnx"]))
+@click.option("--output", required=True, type=_PATH, help="File with the format's suffix; of orbax a folder.")
+@click.option("--prompt", help="Baked into stablehlo and onnx; default: prompt ids are inputs.")
+@_OVERWRITE
+def export(model, form, output, prompt, overwrite):
+    """Write a model for other programs; docs/export.md shows each format in use."""
+    from lure_jax.errors import UserError
+    from lure_jax.inference import export
+
+    try:
+        written = export.export(model, form, output, prompt=prompt or "", overwrite=overwrite, tell=_warn)
+    except UserError as error:
+        raise Failure(str(error)) from error
+    for path in written:
+        click.echo(f"{path} written")
+
+
 main.add_command(cli_data.data)
 cli_evaluate.register(main)
 
@@ -58,7 +77,7 @@ cli_evaluate.register(main)
 def _finish(work, *args, **options):
     """Runs a folder function and says how it went: exit code 0 if every file succeeded, else 2."""
     try:
-        report = work(*args, **options, tell=lambda warning: click.echo(f"Warning: {warning}", err=True))
+        report = work(*args, **options, tell=_warn)
     except ValueError as error:
         raise Failure(str(error)) from error
     if report.failures and not report.written and len(report.failures) == 1:
@@ -69,6 +88,10 @@ def _finish(work, *args, **options):
         total = report.written + len(report.failures)
         raise Failure(f"{len(report.failures)} of {total} images failed.")
     click.echo(f"{report.written} image{'s' if report.written > 1 else ''} written to {args[-1]}")
+
+
+def _warn(sentence):
+    click.echo(f"Warning: {sentence}", err=True)
 
 
 def _use_compilation_cache():

@@ -32,7 +32,7 @@ def write(path: os.PathLike, params: Any, config: Mapping[str, Any], prompts: by
     tensors = {name: np.ascontiguousarray(leaf) for name, leaf in flatten_dict(params, sep=".").items()}
     if prompts:
         tensors[_PROMPTS] = np.frombuffer(prompts, np.uint8)
-    metadata = {_METADATA: json.dumps({"config": config, "licence": licence}, sort_keys=True)}
+    metadata = {_METADATA: json.dumps({"config": config, "licence": licence})}
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.writing")
     draft.write_bytes(save(tensors, metadata))

@@ -250,7 +250,9 @@ def _read_config(stored: "_Folder | single_file.SingleFile") -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{stored.origin} is not the description of a model ({error!r}).") from error
     if version != FORMAT:
-        raise WeightsError(f"{stored.origin} has format {version!r}, and this version of lure-jax reads format {FORMAT}.")
+        raise WeightsError(
+            f"{stored.origin} has format {version!r}, and this version of lure-jax reads format {FORMAT}."
+        )
     missing = [key for key in registry.KEYS.get(model.get("name"), ("name",)) if key not in model]
     if missing:
         raise WeightsError(f"{stored.origin} lacks model.{missing[0]}.")
