@@ -1,4 +1,4 @@
-"""The examples of docs/export.md do what the page says, word for word."""
+"""The pages under docs/: their commands and examples, run word for word; the site builds without a warning."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import pathlib
 import re
 import shlex
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,11 +14,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 from lure_jax.cli import main
-from lure_jax.inference import weights
+from lure_jax.inference import export, weights
 from lure_jax.inference.fuser import Fuser
+from lure_jax.text.conditions import CONDITIONS, clean_id
+from lure_jax.text.sentences import resolve
+from tfds_builders.scene_render import render_scene
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "export.md").read_text()
+SHORT = ("steps=2", "batch=2", "crop=48", "warmup=1")  # what a stage is cut to
 ONNXENV = os.environ.get("LURE_ONNXENV")
 
 
@@ -63,14 +68,14 @@ def test_the_page_has_an_example_of_ten_lines(name):
 
 def test_safetensors(place, fuser):
     commands, code = example("safetensors")
-    lure(*commands)
+    lure(commands[0])
     exec(code, {})
     np.testing.assert_array_equal(fused(), fuser.fuse(*pair()))
 
 
 def test_orbax(place):
     commands, code = example("orbax")
-    lure(*commands)
+    lure(commands[0])
     exec(code, {})
     released = weights.load("lure_tiny")
     np.testing.assert_array_equal(fused(), Fuser(released._replace(thresholds=released.thresholds / 2)).fuse(*pair()))
@@ -79,7 +84,7 @@ def test_orbax(place):
 
 def test_stablehlo(place, fuser):
     commands, code = example("stablehlo")
-    lure(*commands)
+    lure(commands[0])
     assert "lure_jax" not in code
     exec(code, names := {})
     assert np.abs(fused() - fuser.fuse(*pair())).max() <= 1  # rounded to 8 bits
@@ -102,3 +107,69 @@ def test_onnx(place, fuser):
     assert np.abs(fused() - fuser.fuse(*pair())).max() <= 1
     benchmark = [python, ROOT / "benchmarks" / "onnx_runtime.py", "--model", "lure.safetensors", "--onnx", "fuse.onnx"]
     subprocess.run([*benchmark, "--size", "61x45", "8x8", "--repeats", "1"], check=True, env=environment)
+
+
+def test_the_prompts_of_the_table_say_what_the_table_says():
+    """Each line of "Which prompt when" names another condition, and together they name all."""
+    page = (ROOT / "docs" / "prompts.md").read_text()
+    found = [resolve(prompt) for prompt in re.findall(r"^\| [^|]* \| `([^`]*)` \|", page, re.MULTILINE)]
+    assert not [resolved.unknown for resolved in found if resolved.unknown]
+    clean = clean_id("visible"), clean_id("infrared")
+    named = [{*resolved.visible, *resolved.infrared} - {*clean} for resolved in found]
+    assert named[0] == set() and [len(conditions) for conditions in named[1:]] == [1] * (len(CONDITIONS) - 2)
+    assert set().union(*named) == set(range(len(CONDITIONS))) - {*clean}
+
+
+@pytest.fixture
+def cameras(tmp_path, monkeypatch):
+    """What two cameras side by side would give: `vis` and, of fewer pixels and another view, `ir`."""
+    for index in range(6):
+        scene = render_scene(7, index, 192, 256)
+        infrared = Image.fromarray(scene.infrared[..., 0]).crop((6, 4, 256, 188)).resize((200, 150))
+        for folder, image in (("vis", Image.fromarray(scene.visible)), ("ir", infrared)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            image.save(tmp_path / folder / f"{index:04d}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "training",
+    [
+        "left out",
+        pytest.param(
+            "two steps", marks=pytest.mark.skipif("LURE_DOCS_TRAIN" not in os.environ, reason="LURE_DOCS_TRAIN")
+        ),
+    ],
+)
+def test_own_cameras_from_two_folders_to_a_model(cameras, training):
+    """Every command of docs/own_cameras.md; in the place of the trained model stands the one it starts from."""
+    page = (ROOT / "docs" / "own_cameras.md").read_text()
+    path, recipe = re.search(r"<!-- file (\S+) -->\n```python\n(.*?)```", page, re.DOTALL).groups()
+    (cameras / path).parent.mkdir()
+    (cameras / path).write_text(recipe)
+    commands = "".join(re.findall(r"<!-- run -->\n```\n(.*?)```", page, re.DOTALL)).splitlines()
+    assert [command.split()[0] for command in commands].count("python") == 1
+    for command in commands:
+        if command.startswith("lure "):
+            lure(command)
+        elif training == "left out":
+            export.export("lure_tiny", "orbax", cameras / "runs" / "own" / "model")
+        else:
+            short = [f"--config.stages.{stage}.{key}" for stage in ("space", "rule") for key in SHORT]
+            script = command.replace("python train.py", f"{sys.executable} {ROOT / 'train.py'}")
+            subprocess.run([*shlex.split(script), *short], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert len(list((cameras / "fused_own").glob("*.png"))) == len(list((cameras / "aligned/visible").iterdir())) >= 5
+    assert Fuser.load("own.safetensors").config["preset"] == "tiny"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="pip install -e '.[docs]'")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
+    told = subprocess.run(build, capture_output=True, text=True, cwd=ROOT)
+    assert told.returncode == 0, told.stderr
+    assert "dark and noisy" in (tmp_path / "api" / "inference.html").read_text()
+    pages = "".join(path.read_text() for path in tmp_path.rglob("*.html"))
+    assert not re.findall(r'<(?:script|link)[^>]* (?:src|href)="https?://', pages)  # nothing is fetched from elsewhere
