@@ -1,4 +1,7 @@
-"""The pictures of docs/gallery.md, lure_tiny on synthetic scenes: python benchmarks/gallery_pictures.py docs/images/gallery."""
+"""The pictures of docs/gallery.md, lure_tiny on synthetic scenes.
+
+python benchmarks/gallery_pictures.py docs/images/gallery
+"""
 
 import pathlib
 import sys
@@ -47,9 +50,7 @@ def main(folder: str) -> None:
 def worsened(image: np.ndarray, modality: str, name: str) -> np.ndarray:
     """One degradation at `STRENGTH` of its range."""
     strengths = {(modality, name): fixed(STRENGTHS, (modality, name), STRENGTH)}
-    unit = degrade(
-        image.astype(np.float32) / 255, [condition_id(modality, name)], np.random.default_rng(1), strengths
-    )
+    unit = degrade(image.astype(np.float32) / 255, [condition_id(modality, name)], np.random.default_rng(1), strengths)
     return np.round(255 * unit).astype(np.uint8)
 
 

@@ -9,7 +9,9 @@ from lure_jax import cli_data, cli_evaluate
 from lure_jax.cli_data import Failure
 
 _PATH = click.Path(path_type=pathlib.Path)
-_MODEL = click.option("--model", default="lure_tiny", show_default=True, help="Name, model folder or training workdir.")
+_MODEL = click.option(
+    "--model", default="lure_tiny", show_default=True, help="Name, folder, workdir or .safetensors file."
+)
 _PROMPT = click.option(
     "--prompt", default="auto", show_default=True, help='What is wrong, e.g. "dark and noisy, the thermal has stripes".'
 )

@@ -109,7 +109,7 @@ def describe(released: weights.Released, form: str, prompt: str) -> dict[str, An
             "none": "-1, in the places that are left",
             **{modality: _ids_of(modality) for modality in MODALITIES},
         }
-    return description | {"licence of the weights": released.licence}
+    return description | {"licence": released.licence}
 
 
 def how_to_onnx(model: str, output: os.PathLike) -> str:

@@ -234,7 +234,7 @@ class _Folder:
         return ocp.load(self._path / PARAMS, jax.tree.map(lambda leaf: np.empty(leaf.shape, np.float32), abstract))
 
 
-def _open(path: epath.Path) -> "_Folder | single_file.SingleFile":
+def _open(path: epath.Path) -> _Folder | single_file.SingleFile:
     if path.suffix != single_file.SUFFIX:
         return _Folder(path)
     try:
@@ -243,7 +243,7 @@ def _open(path: epath.Path) -> "_Folder | single_file.SingleFile":
         raise WeightsError(str(error)) from error
 
 
-def _read_config(stored: "_Folder | single_file.SingleFile") -> dict[str, Any]:
+def _read_config(stored: _Folder | single_file.SingleFile) -> dict[str, Any]:
     try:
         config = stored.config()
         version, model, _ = config["format"], config["model"], config["thresholds"]
