@@ -123,7 +123,7 @@ def test_the_prompts_of_the_table_say_what_the_table_says():
 @pytest.fixture
 def cameras(tmp_path, monkeypatch):
     """What two cameras side by side would give: `vis` and, of fewer pixels and another view, `ir`."""
-    for index in range(6):
+    for index in range(4):
         scene = render_scene(7, index, 192, 256)
         infrared = Image.fromarray(scene.infrared[..., 0]).crop((6, 4, 256, 188)).resize((200, 150))
         for folder, image in (("vis", Image.fromarray(scene.visible)), ("ir", infrared)):
@@ -165,7 +165,7 @@ def test_own_cameras_from_two_folders_to_a_model(cameras, training):
                 train(command, cameras / "runs" / "own", really=training != "left out")
             elif not slowly or training != "left out":
                 lure(command)
-    assert len(list((cameras / "fused_own").glob("*.png"))) == len(list((cameras / "aligned/visible").iterdir())) >= 5
+    assert len(list((cameras / "fused_own").glob("*.png"))) == len(list((cameras / "aligned/visible").iterdir())) >= 3
     assert Fuser.load("own.safetensors").config["preset"] == "tiny"
 
 
