@@ -23,7 +23,7 @@ SUFFIXES = {"orbax": "", "safetensors": single_file.SUFFIX, "stablehlo": ".stabl
 PROGRAMS = {"stablehlo": portable.stablehlo, "onnx": portable.onnx}
 # docs/requirements-onnx.txt without the exact versions.
 ONNX_PACKAGES = ("jax2onnx>=0.17,<0.18", "onnxruntime", "safetensors", "ml_collections", "jaxtyping", "etils[epath]",
-                 "importlib_resources", "click")  # fmt: skip
+                 "importlib_resources", "click", "pillow")  # fmt: skip
 _MEANINGS = {
     "visible": "sRGB as stored, in [0, 1]; a grey image three times",
     "infrared": "in [0, 1], registered to the visible image",
