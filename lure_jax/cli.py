@@ -10,7 +10,9 @@ from lure_jax import cli_data, cli_evaluate
 from lure_jax.cli_data import Failure
 
 _PATH = click.Path(path_type=pathlib.Path)
-_MODEL = click.option("--model", default="lure_tiny", show_default=True, help="Name, model folder or training workdir.")
+_MODEL = click.option(
+    "--model", default="lure_tiny", show_default=True, help="Name, folder, workdir or .safetensors file."
+)
 _PROMPT = click.option(
     "--prompt", default="auto", show_default=True, help='What is wrong, e.g. "dark and noisy, the thermal has stripes".'
 )
@@ -103,6 +105,25 @@ def serve(host, port, model, max_upload_mb, max_megapixels, concurrency):
         raise Failure(str(error)) from error
 
 
+@main.command()
+@_MODEL
+@click.option("--format", "form", required=True, type=click.Choice(["orbax", "safetensors", "stablehlo", "onnx"]))
+@click.option("--output", required=True, type=_PATH, help="File with the format's suffix; of orbax a folder.")
+@click.option("--prompt", help="Baked into stablehlo and onnx; default: prompt ids are inputs.")
+@_OVERWRITE
+def export(model, form, output, prompt, overwrite):
+    """Write a model for other programs; docs/export.md shows each format in use."""
+    from lure_jax.errors import UserError
+    from lure_jax.inference import export
+
+    try:
+        written = export.export(model, form, output, prompt=prompt or "", overwrite=overwrite, tell=_warn)
+    except UserError as error:
+        raise Failure(str(error)) from error
+    for path in written:
+        click.echo(f"{path} written")
+
+
 main.add_command(cli_data.data)
 cli_evaluate.register(main)
 
@@ -110,7 +131,7 @@ cli_evaluate.register(main)
 def _finish(work, *args, **options):
     """Runs a folder function and says how it went: exit code 0 if every file succeeded, else 2."""
     try:
-        report = work(*args, **options, tell=lambda warning: click.echo(f"Warning: {warning}", err=True))
+        report = work(*args, **options, tell=_warn)
     except ValueError as error:
         raise Failure(str(error)) from error
     if report.failures and not report.written and len(report.failures) == 1:
@@ -139,7 +160,7 @@ def _finish_video(work, *paths, **options):
     """Runs a video function; a signal that ended it early is the exit code, as shells have it."""
     options = {name: value for name, value in options.items() if name not in _VIDEO_OPTIONS or value is not None}
     try:
-        summary = work(*paths, **options, tell=lambda warning: click.echo(f"Warning: {warning}", err=True))
+        summary = work(*paths, **options, tell=_warn)
     except ValueError as error:
         raise Failure(str(error)) from error
     frames = f"{summary.written} frame{'' if summary.written == 1 else 's'}"
@@ -148,6 +169,10 @@ def _finish_video(work, *paths, **options):
     done = f"{paths[-1]} holds {frames} and plays" if summary.written else "nothing was written"
     click.echo(f"Stopped by {summary.stopped}: {done}.", err=True)
     raise click.exceptions.Exit(128 + signal.Signals[summary.stopped])
+
+
+def _warn(sentence):
+    click.echo(f"Warning: {sentence}", err=True)
 
 
 def _use_compilation_cache():

@@ -26,7 +26,7 @@ def data():
 
 @data.command()
 @click.argument("name")
-@click.option("--source", required=True, type=_PATH, help="Folder with the downloaded files.")
+@click.option("--source", type=_PATH, help="Folder with the downloaded files; not needed for synthetic_scenes.")
 @click.option("--data-dir", required=True, type=_PATH, help="Folder of built data sets.")
 @click.option("--save-as", help="Name in --data-dir; default NAME.")
 @click.option("--modality", type=click.Choice(["visible", "infrared"]), help="Of a restoration set's images.")
@@ -34,12 +34,17 @@ def data():
 @click.option("--files", multiple=True, help="ROLE=PATTERN where files are named otherwise; see docs/data.md.")
 @click.option("--tone", default="percentile", show_default=True, help="Above 8 bits: percentile, plateau or LOW:HIGH.")
 @_OVERWRITE
-def build(name, files, **options):
-    """Build the data set NAME (see `lure data list`)."""
-    from lure_jax.data import catalog
+def build(name, files, source, **options):
+    """Build the data set NAME (see `lure data list`); synthetic_scenes are rendered."""
+    from lure_jax.data import catalog, sources
 
     with _one_sentence():
-        summary = catalog.build(name, files=_patterns(files), **options)
+        if name.split("/")[0] == "synthetic_scenes":
+            summary = sources.render(name, options["data_dir"])
+        elif source is None:
+            raise UserError(f"{name} is built from files: give --source, their folder; `lure data list` says which.")
+        else:
+            summary = catalog.build(name, source, files=_patterns(files), **options)
     counts = ", ".join(f"{count} {split}" for split, count in summary.counts.items())
     click.echo(f"{summary.name}: {counts} in {summary.path}")
 
@@ -54,6 +59,7 @@ def list_():
     click.echo(f"{'NAME':{width}}  {'BUILDER':11}  {'VERIFIED':8}  CONTENT")
     for name, builder, row in entries:
         click.echo(f"{name:{width}}  {builder:11}  {'yes' if row.verified else 'no':8}  {row.description}")
+    click.echo("Rendered, without files: synthetic_scenes (default), synthetic_scenes/large, synthetic_scenes/debug.")
     click.echo("Verified: built from real files; the others follow their publication and are tested on tiny folders.")
     for name, _, row in entries:
         facts = (f"licence: {row.licence}", row.homepage, row.citation)

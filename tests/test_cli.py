@@ -180,6 +180,10 @@ def test_data_list_and_a_failed_build(tmp_path):
     places = ("--source", tmp_path / "gone", "--data-dir", tmp_path / "d")
     _says(_lure("data", "build", "msrs", *places), "gone does not exist")
     _says(_lure("data", "build", "mars", *places), "There is no data set 'mars'")
+    _says(_lure("data", "build", "msrs", *places[2:]), "msrs is built from files: give --source")
+    _says(
+        _lure("data", "build", "synthetic_scenes/huge", *places[2:]), "synthetic_scenes/huge", "synthetic_scenes/debug"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -191,3 +195,9 @@ def test_data_build(tmp_path):
     result = _lure("data", "build", "pairs/folders", *places)
     assert result.exit_code == 0 and result.output.startswith("mine: ") and str(tmp_path / "d") in result.output
     _says(_lure("data", "build", "pairs/folders", *places), "already built")
+
+
+def test_data_build_renders_the_embedded_scenes(tmp_path):
+    result = _lure("data", "build", "synthetic_scenes/debug", "--data-dir", tmp_path)
+    assert result.exit_code == 0 and "4 train, 2 val, 2 test" in result.output, result.output
+    assert (tmp_path / "synthetic_scenes" / "debug").is_dir()

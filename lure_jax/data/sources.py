@@ -37,13 +37,32 @@ def prepare(config) -> None:
         multihost_utils.sync_global_devices("data sets are built")
 
 
+def render(name: str, data_dir: epath.PathLike) -> catalog.Summary:
+    """Renders the embedded scenes, unless they are there.
+
+    Args:
+      name: "synthetic_scenes", or with a size, "synthetic_scenes/large".
+      data_dir: folder of built data sets.
+
+    Raises:
+      catalog.DataError: there is no such size.
+    """
+    from tfds_builders.synthetic_scenes import SyntheticScenes
+
+    size = name.partition("/")[2] or "default"
+    if size not in SyntheticScenes.builder_configs:
+        known = ", ".join(SYNTHETIC + known for known in SyntheticScenes.builder_configs)
+        raise catalog.DataError(f"There are no scenes {name!r}: there are {known}.")
+    scenes = SyntheticScenes(config=size, data_dir=data_dir, file_format="array_record")
+    with catalog.quiet_tfds():
+        scenes.download_and_prepare()
+    counts = {split: info.num_examples for split, info in scenes.info.splits.items()}
+    return catalog.Summary(SYNTHETIC + size, epath.Path(scenes.data_dir), counts)
+
+
 def _build_missing(name: str, data_dir: epath.Path, source: epath.PathLike | None) -> None:
     if name.startswith(SYNTHETIC):
-        from tfds_builders.synthetic_scenes import SyntheticScenes
-
-        scenes = SyntheticScenes(config=name.removeprefix(SYNTHETIC), data_dir=data_dir, file_format="array_record")
-        with catalog.quiet_tfds():
-            scenes.download_and_prepare()
+        render(name, data_dir)
         return
     try:
         catalog.open_split(name, data_dir, "train")

@@ -136,7 +136,7 @@ def statistics(
     prompts: Mapping[str, Any],
     strength: float = 1.0,
 ) -> Statistics:
-    """What is summed over a large image: first from a thinned copy of the whole, then, with that at hand, from all tiles.
+    """What is summed over a large image: first from a thinned copy of it, then, with that at hand, from all tiles.
 
     The tiles are looked at twice. The condition head's moments come first: where a condition is nearly as probable as
     its threshold, only all pixels give the answer of the whole image, and all else depends on the answer.

@@ -110,7 +110,7 @@ class ClipText(nn.Module):
         chosen = jnp.maximum(prompt_ids, 0)
         mask = jnp.asarray(self.prompts.mask)[chosen] & present[..., None]
         tokens = jnp.where(mask[..., None], jnp.asarray(self.prompts.tokens)[chosen], 0.0)
-        batch = len(prompt_ids)
+        batch = prompt_ids.shape[0]  # which may be symbolic
         return self.read(Text(tokens.reshape(batch, -1, tokens.shape[-1]), mask.reshape(batch, -1)))
 
     def read(self, encoded: Text) -> Text:

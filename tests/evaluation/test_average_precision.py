@@ -86,8 +86,8 @@ def test_a_truth_is_found_once_and_a_worse_box_counts_at_loose_thresholds_alone(
 
 
 def test_a_class_that_does_not_occur_is_left_out_of_the_mean():
-    pairs = [(Found(np.array([[0, 0, 9, 9.0]]), np.ones(1), np.array([0])), Truth(np.array([[0, 0, 9, 9.0]]), np.zeros(1, int)))]  # fmt: skip
-    scores = ours(pairs)
+    box, person = np.array([[0, 0, 9, 9.0]]), np.zeros(1, int)
+    scores = ours([(Found(box, np.ones(1), person), Truth(box, person))])
     assert np.isnan(scores["AP50/car"]) and scores["AP50"] == 1
 
 

@@ -1,0 +1,31 @@
+"""The notebook runs from top to bottom and shows what it showed when it was saved."""
+
+import pathlib
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def texts(notebook) -> list[str]:
+    """What the cells printed, and the value of the last one."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    printed = [output["text"] for output in outputs if output.get("name") == "stdout"]
+    return [*printed, outputs[-1]["data"]["text/plain"]]
+
+
+@pytest.mark.slow
+def test_the_quickstart_notebook(monkeypatch):
+    saved = nbformat.read(ROOT / "docs" / "quickstart.ipynb", 4)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    run = NotebookClient(nbformat.from_dict(saved), timeout=300, kernel_name="python3").execute()
+    pictures = [
+        output for cell in run.cells for output in cell.get("outputs", []) if "image/jpeg" in output.get("data", {})
+    ]
+    assert len(pictures) == 6
+    # Digits may differ between versions and machines, the story may not.
+    words = [[word for word in text.split() if not any(c.isdigit() for c in word)] for text in texts(run)]
+    assert words == [[w for w in text.split() if not any(c.isdigit() for c in w)] for text in texts(saved)]
+    assert texts(run)[-1] == "True"
