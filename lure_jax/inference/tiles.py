@@ -16,9 +16,9 @@ from lure_jax.models.lure import Lure
 
 MEMORY = "4GB"  # the budget unless told otherwise; on an accelerator, 3/4 of its memory
 OVERLAP = 96  # pixels that neighbours share; the quarter next to a tile's own border is not shown
-SMALLEST = 320  # side of the square tile that must fit into the memory: then no pixel needs more than two in a row
-# Bytes that fusing takes for each pixel at once: on the CPU by benchmarks/tiles.py for lure tiny, by the compiler's plan
-# of the largest pass for the others. And what the process has without, compiling included.
+SMALLEST = 320  # side of the square tile that must fit; smaller ones would overlap more than two at a time
+# Bytes that fusing takes for each pixel at once: measured by benchmarks/tiles.py for lure tiny, for the others planned by
+# the compiler for the largest pass, on the CPU. And what the process has without, compiling included.
 BYTES_PER_PIXEL = {
     ("lure", "tiny"): 420,
     ("lure", "small"): 2000,
@@ -136,7 +136,7 @@ def statistics(
     tiles: Callable[[], Iterable[tuple[Units, Float[np.ndarray, "1 h w"]]]],
     prompts: Mapping[str, Any],
 ) -> Statistics:
-    """What is summed over a large image: first from a thinned copy of the whole, then, with that at hand, from all tiles.
+    """What is summed over a large image: from a thinned copy of the whole, then, with that at hand, from all tiles.
 
     The tiles are looked at twice. The condition head's moments come first: where a condition is nearly as probable as
     its threshold, only all pixels give the answer of the whole image, and all else depends on the answer.
