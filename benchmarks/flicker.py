@@ -41,7 +41,7 @@ def main():
                       f"{row['trail']:6.2f}", flush=True)  # fmt: skip
     print(
         "deviation: of a pixel over time, mean; change: from one frame to the next, mean absolute;\n"
-        f"trail: what remains of an object {arguments.contrast:g} levels brighter where it was one frame before; all of 255"
+        f"trail: what remains of an object {arguments.contrast:g} of 255 brighter where it was one frame before"
     )
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
