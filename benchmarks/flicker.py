@@ -40,8 +40,8 @@ def main():
                 print(f"{noise:5g} {prompt:>8} {way:17} {deviation:9.3f} {change:7.3f} {row['better']:7.2f} "
                       f"{row['trail']:6.2f}", flush=True)  # fmt: skip
     print(
-        "deviation: of a pixel over time, mean; change: from one frame to the next, mean absolute; trail: what remains of "
-        f"an object\n{arguments.contrast:g} levels brighter where it was one frame before; all in grey levels of 255."
+        "deviation: of a pixel over time, mean; change: from one frame to the next, mean absolute;\n"
+        f"trail: what remains of an object {arguments.contrast:g} of 255 brighter where it was one frame before"
     )
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)

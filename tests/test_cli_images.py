@@ -69,6 +69,7 @@ def _rig(folder):
     infrared.convert("L").crop((12, 9, 320, 240)).resize((231, 173)).save(folder / "i.png")
 
 
+@pytest.mark.slow
 def test_images_of_two_sizes_are_one_sentence_and_align_brings_them_together(model, tmp_path):
     _rig(tmp_path)
     result = _fuse(model, tmp_path)

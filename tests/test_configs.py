@@ -17,7 +17,8 @@ from lure_jax.objectives import registry as objectives
 from lure_jax.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-RECIPES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "common"))
+NOT_HERE = ("__init__", "common", "segmentation", "detection")  # the last two: tests/evaluation/test_judging.py
+RECIPES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in NOT_HERE)
 LIGHT = {"quickstart", "lure_tiny", "ssvif_tiny"}
 
 

@@ -16,17 +16,18 @@ from lure_jax.models.lure import Lure
 
 MEMORY = "4GB"  # the budget unless told otherwise; on an accelerator, 3/4 of its memory
 OVERLAP = 96  # pixels that neighbours share; the quarter next to a tile's own border is not shown
-SMALLEST = 320  # side of the square tile that must fit into the memory: then no pixel needs more than two in a row
-# Measured by benchmarks/tiles.py: bytes that fusing takes for each pixel at once, and what the process has without.
+SMALLEST = 320  # side of the square tile that must fit; smaller ones would overlap more than two at a time
+# Bytes that fusing takes for each pixel at once: measured by benchmarks/tiles.py for lure tiny, for the others planned
+# by the compiler for the largest pass, on the CPU. And what the process has without, compiling included.
 BYTES_PER_PIXEL = {
     ("lure", "tiny"): 420,
-    ("lure", "small"): 1400,
-    ("lure", "base"): 8000,
-    ("lure", "large"): 8000,
+    ("lure", "small"): 2000,
+    ("lure", "base"): 11000,
+    ("lure", "large"): 11000,
     ("two_stream", "tiny"): 900,
-    ("two_stream", "base"): 2600,
+    ("two_stream", "base"): 1600,
 }
-BASE_BYTES = 600_000_000
+BASE_BYTES = 650_000_000
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 Rows, Columns = slice, slice
@@ -167,7 +168,7 @@ def statistics(
         network(units, prompts, tile_mask, coarse, measure=True, strength=strength)[1] for units, tile_mask in tiles()
     ]
     logits = {name: part for name, part in parts[0].items() if name.endswith("/logits")}  # the same in each tile
-    return pool([{name: part[name] for name in part.keys() - logits} for part in parts], weights) | down | logits
+    return pool([{name: part[name] for name in part.keys() - logits} for part in parts], weights) | logits
 
 
 def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]:

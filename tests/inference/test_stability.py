@@ -128,6 +128,7 @@ def test_a_condition_comes_and_goes_only_clearly():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_network_flickers_at_least_twice_less():
     fuser = Fuser.load("lure_tiny")
     visible, infrared = (

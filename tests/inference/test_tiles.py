@@ -120,6 +120,7 @@ def _scene(size):
     return pair
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", ["clean", "noise"])
 def test_the_tiled_result_is_that_of_the_whole_image(condition):
     visible, infrared = _scene((320, 520))
