@@ -12,6 +12,6 @@ def get_config(method: str = "visible"):
     config = common.judge("detector", common.judged("msrs", method, "boxes", CLASSES))
     config.recipe = ("detection",)
     config.stages.detection = common.stage(
-        "detection", "judged", steps=1200, batch=8, crop=256, lr=2e-3, weight_decay=1e-2
+        "detection", "judged", steps=400, batch=8, crop=256, lr=2e-3, weight_decay=1e-2
     )
     return config

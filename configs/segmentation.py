@@ -11,6 +11,6 @@ def get_config(method: str = "visible"):
     config = common.judge("segmenter", common.judged("synthetic_scenes/default", method, "labels", CLASSES))
     config.recipe = ("segmentation",)
     config.stages.segmentation = common.stage(
-        "segmentation", "judged", steps=1200, batch=8, crop=128, lr=2e-3, weight_decay=1e-2
+        "segmentation", "judged", steps=600, batch=8, crop=128, lr=2e-3, weight_decay=1e-2
     )
     return config
