@@ -6,7 +6,7 @@ import signal
 
 import click
 
-from lure_jax import cli_data, cli_evaluate
+from lure_jax import cli_data, cli_evaluate, cli_plan
 from lure_jax.cli_data import Failure
 
 _PATH = click.Path(path_type=pathlib.Path)
@@ -126,6 +126,7 @@ def export(model, form, output, prompt, overwrite):
 
 main.add_command(cli_data.data)
 cli_evaluate.register(main)
+main.add_command(cli_plan.plan)
 
 
 def _finish(work, *args, **options):

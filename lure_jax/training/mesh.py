@@ -36,11 +36,12 @@ RULES: tuple[tuple[str, Any], ...] = (
 )
 
 
-def make_mesh(sizes: Mapping[str, int]) -> Mesh:
-    """Makes the mesh (data, fsdp, model) over all devices of all processes.
+def make_mesh(sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Makes the mesh (data, fsdp, model).
 
     Args:
         sizes: devices along each of `AXES`; at most one may be -1, which is what the others leave.
+        devices: to be used; default all devices of all processes.
 
     Returns:
         A mesh with Auto axes: the compiler places what the rules leave open.
@@ -49,16 +50,17 @@ def make_mesh(sizes: Mapping[str, int]) -> Mesh:
         ConfigError: a size is neither positive nor -1, or the product is not the number of devices.
     """
     shape = [int(sizes[axis]) for axis in AXES]
-    devices = jax.device_count()
+    devices = jax.devices() if devices is None else devices
     wanted = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, shape, strict=True))
     if shape.count(-1) > 1 or any(size == 0 or size < -1 for size in shape):
         raise ConfigError(f"config.mesh ({wanted}) needs positive sizes, at most one of them -1 for the rest.")
     known = math.prod(size for size in shape if size > 0)
-    if -1 in shape and devices % known == 0:
-        shape[shape.index(-1)] = devices // known
-    if math.prod(shape) != devices:
-        raise ConfigError(f"config.mesh ({wanted}) does not fit the {devices} devices of this run.")
-    return jax.make_mesh(tuple(shape), AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
+    if -1 in shape and len(devices) % known == 0:
+        shape[shape.index(-1)] = len(devices) // known
+    if math.prod(shape) != len(devices):
+        raise ConfigError(f"config.mesh ({wanted}) does not fit the {len(devices)} devices of this run.")
+    types = (jax.sharding.AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(tuple(shape), AXES, axis_types=types, devices=devices)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,228 @@
+"""What a training step needs of each chip, before a chip is rented: the real step, compiled for a pod ahead of time."""
+
+import importlib.util
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from lure_jax.data import judged, pipeline
+from lure_jax.data.degradations import STRENGTHS
+from lure_jax.data.strengths import changed
+from lure_jax.errors import UserError
+from lure_jax.models import registry as models
+from lure_jax.objectives import registry as objectives
+from lure_jax.text.conditions import condition_id
+from lure_jax.training import loop, mesh
+from lure_jax.training import state as states
+
+SIDE = 640  # pixels of the stand-in image that crops are taken from; larger crops are continued by reflection
+
+
+class Chip(NamedTuple):
+    """What its maker says: memory in bytes, bfloat16 operations a second."""
+
+    memory: float
+    flops: float
+
+
+CHIPS = {  # https://cloud.google.com/tpu/docs/system-architecture-tpu-vm
+    "v4": Chip(32e9, 275e12),
+    "v5e": Chip(16e9, 197e12),
+    "v5p": Chip(95e9, 459e12),
+    "v6e": Chip(32e9, 918e12),
+}
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
+
+
+class StepPlan(NamedTuple):
+    """One stage's step on one chip; bytes, operations and seconds of a step.
+
+    Attributes:
+      stage: its name.
+      parameters: of the model with its heads, a number.
+      state: bytes of parameters, average, moments and the rest of the state on a chip.
+      batch: bytes of a chip's share of a batch.
+      temporary: bytes of activations and everything else that lives within a step.
+      total: bytes at the peak.
+      memory: bytes that the chip has; NaN where it is not known.
+      flops: of a chip.
+      seconds: as the compiler estimates them; NaN where it gives none.
+      utilisation: flops / seconds over what the chip can do in bfloat16.
+      collectives: kind -> bytes that a chip receives.
+      compile_seconds: on this machine.
+      not_sharded: one sentence an axis that its mesh axes do not divide.
+    """
+
+    stage: str
+    parameters: int
+    state: int
+    batch: int
+    temporary: int
+    total: int
+    memory: float
+    flops: float
+    seconds: float
+    utilisation: float
+    collectives: dict[str, int]
+    compile_seconds: float
+    not_sharded: list[str]
+
+    @property
+    def missing(self) -> float:
+        """Bytes by which the step does not fit; 0 if it does."""
+        return max(0.0, self.total - self.memory) if np.isfinite(self.memory) else 0.0
+
+
+def plan(config: Any, topology: str = "") -> list[StepPlan]:
+    """Compiles every stage's step of a recipe for a pod; no chip of it is needed, and no data.
+
+    Args:
+      config: the run's; `mesh` says how the chips are used.
+      topology: a TPU's, such as "v5e:16x16" (needs libtpu); "" for the devices of this machine.
+
+    Raises:
+      UserError: an unknown topology, no libtpu, or a config that does not fit the chips.
+    """
+    devices = pod(topology) if topology else jax.devices()
+    chip = CHIPS[topology.partition(":")[0]] if topology else Chip(_local_memory(devices[0]), np.nan)
+    grid = mesh.make_mesh(config.mesh, devices)
+    model = models.build(config.model)
+    heads = models.build_heads(config, model)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    params, left_whole = states.abstract_params(lambda key: models.initialise(model, key, heads), key, grid)
+    stages = [
+        states.Stage(name, objectives.build(config.stages[name], model, heads), config.stages[name].steps,
+                     config.stages[name], None) for name in config.recipe
+    ]  # fmt: skip
+    found = []
+    for each in states.make_plans(stages, params, ema=config.ema, mesh=grid):
+        batch = stand_in(config, each.stage.config, grid)
+        found.append(_compiled(each, batch, key, grid, chip, params, left_whole))
+    return found
+
+
+def pod(topology: str) -> list:
+    """The devices of a TPU slice that is not here: "v5e:16x16"; UserError if there is none of the name."""
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    from jax.experimental import topologies
+
+    kind = topology.partition(":")[0]
+    if kind not in CHIPS:
+        raise UserError(f"--topology {topology!r} is not known; write CHIPS:SHAPE with one of {', '.join(CHIPS)}.")
+    try:
+        return list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
+    except Exception as error:  # jax raises what libtpu says, of no class of its own
+        if importlib.util.find_spec("libtpu") is None:
+            raise UserError("Planning for a TPU needs its compiler: pip install 'lure-jax[tpu-plan]'.") from error
+        raise UserError(f"--topology {topology!r} can't be planned for: {str(error).splitlines()[0]}") from error
+
+
+def stand_in(config: Any, stage: Any, grid: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a stage's batch on a mesh, taken from one sample of an image that is all zero."""
+    sharding = mesh.batch_sharding(grid)
+    sample = _sample(config, stage)(np.random.default_rng(0))
+    return {
+        name: jax.ShapeDtypeStruct((stage.batch, *np.shape(x)), np.asarray(x).dtype, sharding=sharding)
+        for name, x in sample.items()
+    }
+
+
+def _sample(config: Any, stage: Any) -> Callable[[np.random.Generator], Mapping[str, np.ndarray]]:
+    grey, colour = np.zeros((SIDE, SIDE, 1), np.uint8), np.zeros((SIDE, SIDE, 3), np.uint8)
+    strengths = changed(STRENGTHS, config.data.get("strengths", {}))
+    if stage.pool == "restoration":
+        row = config.data.restoration[0]
+        made = pipeline.RestorationSample(
+            row.modality, condition_id(row.modality, row.conditions[0]), tuple(row.conditions), row.real, row.image,
+            stage.crop, 0.0, 0.0, strengths,
+        )  # fmt: skip
+        element = dict.fromkeys(pipeline.restoration_keys(row), colour)
+    elif stage.pool == "fusion":
+        row = config.data.fusion[0]
+        made = pipeline.FusionSample(tuple(row.visible_conditions), stage.crop, 0.0, 0.0, strengths)
+        element = dict(zip(pipeline.fusion_keys(row), (colour, grey, grey), strict=False))
+    else:
+        row = config.data.judged[0]
+        made = judged.JudgedSample(stage.crop, config.model.classes)
+        truth = {"boxes": np.zeros((0, 4), np.float32), "box_labels": np.zeros(0, int)}
+        element = {"image": colour} | ({"labels": grey[..., 0]} if row.truth == "labels" else truth)
+    return lambda rng: made.random_map(element, rng)
+
+
+def _compiled(each, batch, key, grid: Mesh, chip: Chip, params, left_whole: list[str]) -> StepPlan:
+    began = time.perf_counter()
+    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=mesh.replicated(grid))
+    compiled = loop.compile_step(each, batch, key, grid)
+    seconds = time.perf_counter() - began
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    flops, optimal = float(cost.get("flops", np.nan)), float(cost.get("optimal_seconds", np.nan))
+    optimal = optimal if optimal > 0 else np.nan
+    return StepPlan(
+        stage=each.stage.name,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        state=sum(map(shard_bytes, jax.tree.leaves(each.abstract))),
+        batch=sum(map(shard_bytes, batch.values())),
+        temporary=memory.temp_size_in_bytes,
+        total=memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes,
+        memory=chip.memory,
+        flops=flops,
+        seconds=optimal,
+        utilisation=flops / optimal / chip.flops,
+        collectives=collective_bytes(compiled.as_text()),
+        compile_seconds=seconds,
+        not_sharded=left_whole,
+    )  # fmt: skip
+
+
+def shard_bytes(leaf: jax.ShapeDtypeStruct) -> int:
+    """Bytes of an array on one device."""
+    shape = leaf.sharding.shard_shape(leaf.shape)
+    return int(np.prod(shape, dtype=np.int64)) * leaf.dtype.itemsize
+
+
+def collective_bytes(hlo: str) -> dict[str, int]:
+    """Bytes of the results of a compiled program's collectives, by kind; asynchronous ones count at their start."""
+    found: dict[str, int] = {}
+    kinds = "|".join(COLLECTIVES)
+    for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", hlo):
+        arrays = re.findall(r"(\w+)\[([\d,]*)\]", shapes)
+        sizes = [BYTES.get(dtype, 0) * int(np.prod([int(n) for n in dims.split(",") if n])) for dtype, dims in arrays]
+        found[kind] = found.get(kind, 0) + sum(sizes)
+    return found
+
+
+def as_row(step: StepPlan) -> dict[str, Any]:
+    """A row of the table: bytes in megabytes, operations in GFLOP, time in ms."""
+    fits = "yes" if not step.missing else f"no: {step.missing / 1e6:,.0f} MB too much"
+    return {
+        "stage": step.stage,
+        "parameters": f"{step.parameters:,}",
+        "state MB": step.state / 1e6,
+        "batch MB": step.batch / 1e6,
+        "temporary MB": step.temporary / 1e6,
+        "total MB": step.total / 1e6,
+        "fits": fits if np.isfinite(step.memory) else "",
+        "GFLOP": step.flops / 1e9,
+        "ms": step.seconds * 1e3 if np.isfinite(step.seconds) else None,
+        "MFU %": 100 * step.utilisation if np.isfinite(step.utilisation) else None,
+        "collective MB": sum(step.collectives.values()) / 1e6,
+        "compile s": step.compile_seconds,
+    }
+
+
+def as_json(steps: list[StepPlan]) -> list[dict[str, Any]]:
+    """Everything, in bytes, operations and seconds."""
+    return [step._asdict() | {"missing": step.missing} for step in steps]
+
+
+def _local_memory(device) -> float:
+    statistics = device.memory_stats() if device.platform != "cpu" else None
+    return float(statistics["bytes_limit"]) if statistics else np.nan
