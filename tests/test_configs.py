@@ -48,6 +48,13 @@ def shrunk(recipe: str, data_dir: str):
     return config
 
 
+def assembled(config):
+    """Model, heads, stages and the function that makes the parameters, as train.py puts them together."""
+    model = models.build(config.model)
+    heads = models.build_heads(config, model)
+    return model, heads, train.build_stages(config, model, heads), lambda key: models.initialise(model, key, heads)
+
+
 def test_all_are_here():
     lure = {"quickstart", "lure_tiny", "lure_small", "lure_base", "lure_base_clip", "lure_large"}
     assert lure | {"ssvif_tiny", "ssvif_base", "ssvif_supervised", "lure_ssvif"} <= set(RECIPES)
@@ -65,13 +72,10 @@ def test_a_small_recipe_runs_to_a_finished_model(recipe, data_dir, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", sorted(set(RECIPES) - LIGHT))
-def test_a_large_recipe_builds_all_stages_and_runs_a_step(recipe, data_dir, tmp_path):
+def test_a_large_recipe_builds_all_stages_and_runs_a_step_at_tiny_size(recipe, data_dir, tmp_path):
     config = shrunk(recipe, data_dir)
     sources.prepare(config)
-    model = models.build(config.model)
-    heads = models.build_heads(config, model)
-    stages = train.build_stages(config, model, heads)
-    init = lambda key: models.initialise(model, key, heads)  # noqa: E731
+    model, heads, stages, init = assembled(config)
     params = nn.unbox(jax.eval_shape(init, jax.random.key(0)))
     aux = None
     for stage in stages:
@@ -82,5 +86,9 @@ def test_a_large_recipe_builds_all_stages_and_runs_a_step(recipe, data_dir, tmp_
             lambda p, b, a, o=objective: o.loss(p, b, jax.random.key(0), 0, a), params, batch, aux
         )
         assert shape.shape == () and metrics and jax.tree.structure(after) == jax.tree.structure(aux)
+    config.model.preset = "tiny"
+    if heads:
+        config.heads.preset = "tiny"
+    _, _, stages, init = assembled(config)
     state = loop.train(config, tmp_path / "run", stages=stages[:1], init=init)
     assert int(state.step) == 1 and all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))

@@ -1,10 +1,14 @@
 """The losses of the fused image against their formulas in numpy and against images that minimise them."""
 
+import jax
 import numpy as np
 from scipy import ndimage
 
 from lure_jax.metrics.color import luma, ycbcr_to_rgb
-from lure_jax.objectives.fusion import SCALES, fusion_losses, local_contrast_selection
+from lure_jax.objectives import fusion
+from lure_jax.objectives.fusion import SCALES, local_contrast_selection
+
+fusion_losses = jax.jit(fusion.fusion_losses)  # operation by operation it takes a minute
 
 
 def pair(seed=0):
