@@ -57,7 +57,7 @@ class Fused:
 def _reader(method: str, sizes: set[tuple[int, int]]) -> Callable[[Mapping], np.ndarray]:
     if method in MODALITIES:
         return lambda record: np.ascontiguousarray(np.broadcast_to(record[method], (*record[method].shape[:2], 3)))
-    (chosen,) = methods.read_methods([f"{method}"], sorted(sizes))
+    (chosen,) = methods.read_methods([method], sorted(sizes))
     return lambda record: chosen.fuse("", Sources(record["visible"], record["infrared"][..., 0]))
 
 

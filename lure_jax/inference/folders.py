@@ -186,9 +186,7 @@ def _run(
     prompt: str | Mapping[str, str],
     tell: Callable[[str], None],
 ) -> Report:
-    read = fuser.read_prompt(prompt)
-    for warning in read.warnings:
-        tell(warning)
+    read = fuser.read_prompt_aloud(prompt, tell)
     failures = []
     # Without a terminal, or for a single file, there is nothing to watch.
     for job in tqdm.tqdm(jobs, unit="image", disable=True if len(jobs) == 1 else None):

@@ -1,8 +1,9 @@
 """The model for users: numpy images of any size in, fused or restored images out."""
 
+import functools
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import numpy as np
@@ -172,6 +173,13 @@ class Fuser:
         ignored = f"A {self.config['name']} model reads no text: the prompt {prompt!r} is ignored."
         return read_prompt("auto")._replace(warnings=(ignored,))
 
+    def read_prompt_aloud(self, prompt: str | Mapping[str, str], tell: Callable[[str], None]) -> Prompt:
+        """As `read_prompt`, with `tell` called for each of its warnings."""
+        read = self.read_prompt(prompt)
+        for sentence in read.warnings:
+            tell(sentence)
+        return read
+
     def check_restores(self) -> None:
         """Raises ValueError, one sentence, for a model that fuses alone."""
         if not self._restores:
@@ -191,10 +199,7 @@ class Fuser:
     def _read(self, prompt: str | Mapping[str, str] | Prompt) -> Prompt:
         if isinstance(prompt, Prompt):
             return prompt
-        read = self.read_prompt(prompt)
-        for sentence in read.warnings:
-            warnings.warn(sentence, stacklevel=3)
-        return read
+        return self.read_prompt_aloud(prompt, functools.partial(warnings.warn, stacklevel=4))
 
     def parts(
         self,

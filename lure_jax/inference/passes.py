@@ -72,9 +72,8 @@ class Network(NamedTuple):
                 clean, measured[f"{modality}/clean"] = _lift(self.model, self.params, described, ids, mask, up, measure)
                 latent = _mix(clean, latent, strength)
             del described
-            latents.append(
-                jax.block_until_ready(latent)
-            )  # else the next image's buffers are already there beside these
+            # Waited for: else the next image's buffers are already there beside these
+            latents.append(jax.block_until_ready(latent))
         decode = given.get("decode")
         image, measured["decode"] = _decode(self.model, self.params, latents, mask, decode, measure)
         return image, measured if measure else {}

@@ -89,7 +89,7 @@ def fuse_video(
         return matched(*both, offset, tolerance)
 
     fuser = Fuser.load(model, tone=tone, memory=memory)
-    steady = Steady(fuser, _read_prompt(fuser, prompt, tell), average)
+    steady = Steady(fuser, fuser.read_prompt_aloud(prompt, tell), average)
     aligned = _find_alignment(both, pairs()) if align else None
 
     def fuse(pair: tuple[Frame, Frame | None]) -> Frame | None:
@@ -126,7 +126,7 @@ def restore_video(
     footage = open_footage(pathlib.Path(source), modality, fps, tonemap.fit(tone))
     fuser = Fuser.load(model, tone=tone, memory=memory)
     fuser.check_restores()
-    steady = Steady(fuser, _read_prompt(fuser, {modality: prompt}, tell), average)
+    steady = Steady(fuser, fuser.read_prompt_aloud({modality: prompt}, tell), average)
     results = (Frame(frame.seconds, steady({modality: frame.image})) for frame in footage)
     return _write(output, footage, results, tell)
 
@@ -286,10 +286,3 @@ def _checked_output(output: os.PathLike, sources: Iterable[os.PathLike], overwri
         raise VideoError(f"{output} already exists; give --overwrite to replace.")
     library()
     return output
-
-
-def _read_prompt(fuser: Fuser, prompt, tell: Callable[[str], None]):
-    read = fuser.read_prompt(prompt)
-    for warning in read.warnings:
-        tell(warning)
-    return read
