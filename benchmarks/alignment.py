@@ -7,8 +7,17 @@ import click
 import numpy as np
 
 from lure_jax.data import registration
-from lure_jax.data.own_pairs import grey, read_frame
-from lure_jax.data.registration import Pose, displacement, gradient_field, pose_matrix, register, warp
+from lure_jax.data.own_pairs import grey, inner_rectangle, read_frame
+from lure_jax.data.registration import (
+    Pose,
+    Registration,
+    content_mask,
+    displacement,
+    gradient_field,
+    pose_matrix,
+    register,
+    warp,
+)
 from lure_jax.data.sources import shared_folder
 
 BLOCK, REACH = 96, 8  # pixels of the blocks whose own shifts are measured, and how far
@@ -29,18 +38,20 @@ def main(data, split, pairs):
             shifts.append(np.hypot(pose.x, pose.y))
         print(f"| {name} | {len(shifts)} | {np.median(shifts):.2f} | {np.mean(np.array(shifts) < 3):.0%} |", flush=True)
     print("\nroadscene, shifts up to 20 px, scales 0.8 to 1.25, rotations up to 3 degrees")
-    print("error: mean displacement in visible pixels, the grid of what `lure data align` writes\n")
+    print("error: mean displacement in visible pixels over what `lure data align` writes\n")
     rng, found, trusted, fooled = np.random.default_rng(0), [], [], 0
     loaded = frames(data, "roadscene", split, pairs)
     for number, (visible, infrared) in enumerate(loaded):
         known = Pose(np.exp(rng.uniform(np.log(0.8), np.log(1.25))), *rng.uniform((-3, -20, -20), (3, 20, 20)))
         matrix = pose_matrix(known, visible.shape, infrared.shape)
-        one = register(visible, warp(infrared, np.linalg.inv(matrix), infrared.shape))
+        moved = warp(infrared, np.linalg.inv(matrix), infrared.shape)
+        one = register(visible, moved)
         native = register(visible, infrared)
         trusted.append((one.trusted, native.trusted))
+        shape, corner = written_area(one, moved, visible.shape)
         found.append([
-            displacement(np.linalg.inv(matrix) @ one.matrix, visible.shape),
-            displacement(np.linalg.inv(matrix @ native.matrix) @ one.matrix, visible.shape),
+            displacement(np.linalg.inv(matrix) @ one.matrix @ corner, shape, corner),
+            displacement(np.linalg.inv(matrix @ native.matrix) @ one.matrix @ corner, shape, corner),
             block_shift(visible, infrared),
             block_shift(visible, warp(infrared, native.matrix, visible.shape)),
         ])  # fmt: skip
@@ -48,6 +59,13 @@ def main(data, split, pairs):
         told = ", ".join(f"{value:.2f}" for value in found[-1])
         click.echo(f"{number + 1} of {len(loaded)}: {told}; trusted {one.trusted}", err=True)
     report(np.array(found), np.array(trusted), fooled)
+
+
+def written_area(found: Registration, infrared: np.ndarray, visible: tuple[int, int]):
+    """(height, width) of what `lure data align` would write, and the matrix from its pixels to the visible image's."""
+    mask = warp(content_mask(infrared), found.matrix, visible) > 0.99
+    top, left, height, width = inner_rectangle(mask)
+    return (height, width), np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
 
 
 def report(found: np.ndarray, trusted: np.ndarray, fooled: int) -> None:

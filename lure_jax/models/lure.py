@@ -23,6 +23,7 @@ from lure_jax.models.blocks import (
     shuffle,
     unshuffle,
 )
+from lure_jax.models.scene_statistics import scene_statistics
 from lure_jax.models.tga import InnerResidualBlock
 from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
@@ -99,6 +100,11 @@ def level_mask(mask: Mask, level: int) -> Mask:
     return None if mask is None else mask[:, :: 2**level, :: 2**level]
 
 
+def pixel_mask(mask: Mask, stem: int) -> Mask:
+    """The mask of the stem's resolution, at that of the image."""
+    return None if mask is None else mask.repeat(stem, 1).repeat(stem, 2)
+
+
 def pixel_moments(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B 2 C"]:
     """Mean and variance of each channel over the image: what noise, haze and darkness change."""
     mean = masked_mean(x, mask)
@@ -151,7 +157,8 @@ class Encoder(nn.Module):
             x = shrink(unshuffle(masked(x, level_mask(mask, level)), 2))
         moments = [pixel_moments(f, level_mask(mask, level)) for level, f in enumerate((*skips, x))]
         moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
-        statistics = jnp.concatenate([log_deviations(m) for m in moments], -1)
+        scene = image_wide(self, "scene", scene_statistics(image, pixel_mask(mask, self.sizes.stem)))
+        statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
         logits = self.condition(nn.gelu(self.condition_hidden(statistics)))
         return Described(stem, tuple(skips), x, logits)
 

@@ -26,22 +26,24 @@ from lure_jax.objectives.unified import (
 from lure_jax.text.conditions import MODALITIES, clean_id
 from lure_jax.text.prompts import prompt_ids
 
-CONDITION = 0.2  # method: 0.05, with which the head learned nothing in our runs
+PSEUDO = 0.3  # method: 1, with which reproducing clean images, never done, kept the network from restoring
+CONDITION = 0.05
 LATENT = 0.1
 LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
 def space(model: Lure, stage) -> Objective:
-    """Stage I: L_I = L_rest + L_pseudo + lam(t) (L_align + 0.5 L_dist) + 0.2 L_cond; the fuser rests.
+    """Stage I: L_I = L_rest + p L_pseudo + lam(t) (L_align + 0.5 L_dist) + 0.05 L_cond; the fuser rests.
 
     Args:
       model: the network.
-      stage: the stage's config; lam rises to `align` (0.1 if it is not given) over a tenth of `steps`.
+      stage: the stage's config; lam rises to `align` (0.1 if it is not given) over a tenth of `steps`, p is `pseudo`
+        (0.3 if it is not given).
 
     Returns:
       An objective over the restoration pool.
     """
-    lam = ramp(stage.steps, stage.get("align", 0.1))
+    lam, reproduction = ramp(stage.steps, stage.get("align", 0.1)), stage.get("pseudo", PSEUDO)
     clean = jnp.asarray([prompt_ids([clean_id(m)], 2) for m in ("visible", "infrared")])
 
     def loss(params, batch, rng, step, aux):
@@ -65,7 +67,7 @@ def space(model: Lure, stage) -> Objective:
             "dist": latent_statistics_distance(z_q, z_h),
             "condition": condition_loss(described.logits, conditions, jnp.tile(batch["modality"], 2)),
         }
-        total = terms["restoration"] + terms["pseudo"] + CONDITION * terms["condition"]
+        total = terms["restoration"] + reproduction * terms["pseudo"] + CONDITION * terms["condition"]
         total += lam(step) * (terms["align"] + 0.5 * terms["dist"])
         metrics = terms | {
             "lam": lam(step),
@@ -77,6 +79,31 @@ def space(model: Lure, stage) -> Objective:
         return total, (metrics, aux)
 
     return Objective("lure_space", loss, {"fuser": 0.0})
+
+
+def conditions(model: Lure, stage) -> Objective:
+    """L_cond alone, for the condition head; the network is frozen, so that crops may be large and many.
+
+    Args:
+      model: the network.
+      stage: the stage's config, of which nothing is asked.
+
+    Returns:
+      An objective over the restoration pool.
+    """
+    del stage
+
+    def loss(params, batch, rng, step, aux):
+        del rng, step
+        images = jnp.concatenate([batch["degraded"], batch["reference"]])
+        present = jnp.concatenate([batch["conditions"], batch["reference_conditions"]])
+        logits = model.apply({"params": params}, images, method="describe").logits
+        entropy = condition_loss(logits, present, jnp.tile(batch["modality"], 2))
+        return entropy, ({"condition": entropy}, aux)
+
+    rest = dict.fromkeys(("encoder", "decoder", "fuser", "text"), 0.0)
+    head = dict.fromkeys(("encoder/condition_hidden", "encoder/condition"), 1.0)
+    return Objective("lure_conditions", loss, rest | head)
 
 
 class Fused(NamedTuple):
