@@ -174,6 +174,9 @@ def statistics(
 def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]:
     """Statistics of parts to those of the whole: sums are added, means and variances by Var = E[v + m^2] - E[m]^2.
 
+    Those of the scene are averaged, which is nearly right: their means of logarithms are exact, their logarithms of
+    means are not.
+
     Args:
       parts: Flax collections of one structure.
       weights: pixels of each.
@@ -183,6 +186,8 @@ def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]
         those = [part[name] for part in parts]
         if name.startswith("moments"):
             pooled[name] = _pooled_moments(those, weights)
+        elif name == "scene":
+            pooled[name] = np.average(np.stack(those), 0, weights).astype(np.float32)
         elif isinstance(first, Mapping):
             pooled[name] = pool(those, weights)
         else:

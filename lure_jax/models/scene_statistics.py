@@ -5,11 +5,12 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lure_jax.metrics.color import rgb_to_ycbcr
+from lure_jax.metrics.color import luma, rgb_to_ycbcr
 from lure_jax.models.blocks import Mask
 
 SCALES = (1, 2, 4)  # pixels: camera noise is coarser than one
 PATCH = 8  # pixels
+SAMPLE = 4  # one pixel in so many along both axes tells of the values
 FLOOR = 1 / 1024  # a quarter of an 8-bit step; smaller differences are rounding
 DARK, BRIGHT = 0.02, 0.98
 
@@ -31,20 +32,22 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
       (B,N) float32.
     """
     image = image.astype(jnp.float32)
-    inside = jnp.ones((1, *image.shape[1:3], 1)) if mask is None else mask.astype(jnp.float32)
-    colours, found = rgb_to_ycbcr(image), []
+    values, valid, found = image, mask, []
     for scale in SCALES:
-        values, valid = pooled(colours, scale, jnp.mean), pooled(inside, scale, jnp.min)
+        if scale > 1:
+            values, valid = pooled(values, 2, jnp.mean), whole_blocks(valid, 2)
         for axis in (1, 2):
-            found += roughness(values, valid, axis, every=SCALES[-1] // scale)
+            found += roughness(*map(rgb_to_ycbcr, neighbours(values, axis, SCALES[-1] // scale)),
+                               both(valid, axis, SCALES[-1] // scale))  # fmt: skip
             if scale == 1:
-                profile, some = mean_over(values[..., :1], valid, 3 - axis)
-                found += roughness(profile, some, axis)
-    valid = pooled(inside, PATCH, jnp.min)
-    least, greatest = pooled(image, PATCH, jnp.min), pooled(image, PATCH, jnp.max)
-    found += [mean(jnp.asarray(extreme, jnp.float32), inside) for extreme in (image < DARK, image > BRIGHT)]
-    found += [mean(image, inside), mean(least, valid), mean(greatest, valid), mean(least.min(-1, keepdims=True), valid)]
-    return jnp.concatenate(found, -1)
+                profile, some = mean_over(luma(values)[..., None], valid, 3 - axis)
+                found += roughness(*neighbours(profile, axis), both(some, axis))
+    sample, inside = image[:, ::SAMPLE, ::SAMPLE], sampled(mask, SAMPLE)
+    found += [mean(extreme.astype(jnp.float32), inside) for extreme in (sample < DARK, sample > BRIGHT)]
+    patches, valid = image[:, ::2, ::2], whole_blocks(sampled(mask, 2), PATCH // 2)
+    least, greatest = pooled(patches, PATCH // 2, jnp.min), pooled(patches, PATCH // 2, jnp.max)
+    found += [mean(sample, inside), mean(least, valid), mean(greatest, valid)]
+    return jnp.concatenate([*found, mean(least.min(-1, keepdims=True), valid)], -1)
 
 
 def pooled(x: Float[Array, "B H W C"], size: int, reduce: Callable) -> Float[Array, "B h w C"]:
@@ -53,25 +56,46 @@ def pooled(x: Float[Array, "B H W C"], size: int, reduce: Callable) -> Float[Arr
     return reduce(x.reshape(batch, height // size, size, width // size, size, channels), axis=(2, 4))
 
 
-def mean(x: Float[Array, "B H W C"], valid: Float[Array, "B H W 1"]) -> Float[Array, "B C"]:
+def sampled(mask: Mask, every: int) -> Mask:
+    """The mask of one pixel in so many along both axes."""
+    return None if mask is None else mask[:, ::every, ::every]
+
+
+def whole_blocks(mask: Mask, size: int) -> Mask:
+    """1 for the blocks all of whose pixels belong to the image, which begins at the top left."""
+    return None if mask is None else mask[:, size - 1 :: size, size - 1 :: size]
+
+
+def mean(x: Float[Array, "B H W C"], valid: Mask) -> Float[Array, "B C"]:
     """Over the pixels that are valid; 0 where none is."""
+    if valid is None:
+        return x.mean((1, 2))
     return (x * valid).sum((1, 2)) / jnp.maximum(valid.sum((1, 2)), 1)
 
 
-def mean_over(x: Float[Array, "B H W C"], valid: Float[Array, "B H W 1"], axis: int):
+def mean_over(x: Float[Array, "B H W C"], valid: Mask, axis: int) -> tuple[Float[Array, "B h w C"], Mask]:
     """Means over one axis, which stays with length 1, and where there is one."""
+    if valid is None:
+        return x.mean(axis, keepdims=True), None
     count = valid.sum(axis, keepdims=True)
     return (x * valid).sum(axis, keepdims=True) / jnp.maximum(count, 1), (count > 0).astype(jnp.float32)
 
 
-def roughness(x: Float[Array, "B H W C"], valid: Float[Array, "B H W 1"], axis: int, every: int = 1):
-    """log of the mean, and mean of the log, of the differences between neighbours along an axis; each (B,C).
+def neighbours(x: Float[Array, "B H W C"], axis: int, every: int = 1) -> tuple[Array, Array]:
+    """Pixels, one of `every` along both axes, and the next ones along `axis`."""
+    across = [slice(None), slice(None, None, every), slice(None, None, every)]
+    before = x[tuple(across)]
+    across[axis] = slice(1, None, every)
+    after = x[tuple(across)]
+    return before[:, : after.shape[1], : after.shape[2]], after
 
-    `every`: of so many pixels along both axes, one is compared with its neighbour.
-    """
-    across = (slice(None),) + (slice(None, None, every),) * 2
-    neighbour = tuple(slice(1, None, every) if i == axis else part for i, part in enumerate(across))
-    after, ok = x[neighbour], valid[neighbour]
-    before, fine = (a[across][:, : after.shape[1], : after.shape[2]] for a in (x, valid))
-    step, both = jnp.abs(after - before), ok * fine
-    return [jnp.log(mean(step, both) + FLOOR), mean(jnp.log(step + FLOOR), both)]
+
+def both(valid: Mask, axis: int, every: int = 1) -> Mask:
+    """Where both of `neighbours` are valid."""
+    return None if valid is None else jnp.multiply(*neighbours(valid, axis, every))
+
+
+def roughness(before: Float[Array, "B H W C"], after: Float[Array, "B H W C"], valid: Mask) -> list[Array]:
+    """log of the mean, and mean of the log, of the differences between neighbours; each (B,C)."""
+    step = jnp.abs(after - before)
+    return [jnp.log(mean(step, valid) + FLOOR), mean(jnp.log(step + FLOOR), valid)]

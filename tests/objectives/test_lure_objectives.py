@@ -79,7 +79,7 @@ def size(tree):
 
 def test_space_is_the_weighted_sum_of_its_terms(model, params, restoration):
     value, m, gradient = evaluate("lure_space", model, params, restoration)
-    expected = m["restoration"] + m["pseudo"] + 0.1 * (m["align"] + 0.5 * m["dist"]) + 0.2 * m["condition"]
+    expected = m["restoration"] + 0.3 * m["pseudo"] + 0.1 * (m["align"] + 0.5 * m["dist"]) + 0.05 * m["condition"]
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     assert size(gradient["fuser"]) == 0 < min(size(gradient[part]) for part in ("encoder", "decoder", "text"))
 
@@ -90,6 +90,15 @@ def test_a_clean_pair_has_no_distance(model, params, restoration):
     _, m, _ = evaluate("lure_space", model, params, batch)
     assert m["align"] < 1e-5 and m["dist"] < 1e-5
     np.testing.assert_allclose(m["restoration"], m["pseudo"], rtol=1e-5)
+
+
+def test_conditions_train_the_head_alone(model, params, restoration):
+    value, m, _ = evaluate("lure_conditions", model, params, restoration)
+    head = registry.build(stage("lure_conditions"), model).lr_factors
+    trained = {path for path in ("encoder/condition", "encoder/condition_hidden") if head[path] == 1}
+    assert trained == {path for path, factor in head.items() if factor}
+    in_space = evaluate("lure_space", model, params, restoration)[1]["condition"]
+    assert value == m["condition"] == pytest.approx(in_space, rel=1e-5)
 
 
 def test_rule_and_joint_sum_and_freeze(model, params, fusion):
