@@ -178,6 +178,8 @@ class Fuser:
         """
         _check(modality)
         self.check_restores()
+        if not self._model.sizes.per_pixel:
+            raise ValueError(f"The text of a {self.config['preset']} model acts on whole channels: it has no maps.")
         read = self._read({modality: prompt} if isinstance(prompt, str) else prompt)
         number, *size = arrays.size_of(np.asarray(image), modality)
         if number > 1:
