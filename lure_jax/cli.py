@@ -83,6 +83,22 @@ def restore(source, output, **options):
 
 
 @main.command()
+@click.option("--visible", type=_PATH, help="Image or folder.")
+@click.option("--infrared", type=_PATH, help="Image or folder, registered to the visible; either one may be left out.")
+@click.option("--output", required=True, type=_PATH, help="Sheet of pictures to write, or folder for STEM.png.")
+@_PROMPT
+@_MODEL
+@_TONE
+@_OVERWRITE
+def explain(visible, infrared, output, **options):
+    """Show where a prompt acts: maps of the text's attention and of what it changes, as one sheet of pictures."""
+    from lure_jax.inference import folders
+
+    sources = {"visible": visible, "infrared": infrared}
+    _finish(folders.explain_files, {m: path for m, path in sources.items() if path}, output, **options)
+
+
+@main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 for any free one.")
 @_MODEL

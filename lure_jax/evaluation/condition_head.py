@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from lure_jax.data.degradations import compatible
 from lure_jax.evaluation.real_images import ANY_HOUR, DEGRADED, clean_images, degraded_pairs
 from lure_jax.evaluation.restoration import centre, condition_ids_of, synthetic_pairs
+from lure_jax.inference.prompt import conditions_of
 from lure_jax.inference.weights import CONFIG
 from lure_jax.text.conditions import CONDITIONS, MODALITIES
 
@@ -121,6 +122,12 @@ def micro_f1(judged: Judged, thresholds: Float[np.ndarray, "13"]) -> float:
     said, true = judged.probability > thresholds, judged.truth
     hits, wrong = (said & true).sum(), (said ^ true).sum()
     return float(2 * hits / (2 * hits + wrong)) if hits + wrong else 1.0
+
+
+def label_accuracy(judged: Judged, thresholds: Float[np.ndarray, "13"]) -> float:
+    """Share of right answers to "is it there?", over the images and the conditions of their modality."""
+    own = conditions_of(judged.kind.split("/")[0])
+    return float(((judged.probability > thresholds) == judged.truth)[:, own].mean())
 
 
 def summary(groups: Sequence[Judged], thresholds: Float[np.ndarray, "13"]) -> list[dict[str, object]]:

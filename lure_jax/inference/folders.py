@@ -11,7 +11,7 @@ import tqdm
 
 from lure_jax.data import tonemap
 from lure_jax.data.own_pairs import Misaligned
-from lure_jax.inference import alignment, images
+from lure_jax.inference import alignment, images, metadata, sheet
 from lure_jax.inference.buckets import Size
 from lure_jax.inference.fuser import Fuser
 from lure_jax.inference.prompt import Prompt
@@ -106,6 +106,50 @@ def restore_files(
     return _run(jobs, restore, fuser, {modality: prompt}, tell)
 
 
+def explain_files(
+    sources: Mapping[str, os.PathLike],
+    output: os.PathLike,
+    *,
+    prompt: str = "auto",
+    model: str = "lure_tiny",
+    tone: str = "percentile",
+    overwrite: bool = False,
+    tell: Callable[[str], None] = print,
+) -> Report:
+    """Draws where a prompt acts in a pair of files, in one file, or in each of a folder.
+
+    Args:
+      sources: "visible", "infrared" or both -> file or folder.
+      output: as of `fuse_files`; a sheet of labelled pictures.
+      prompt: as of `fuse_files`; of one modality alone, a sentence about it.
+      model: as of `fuse_files`.
+      tone: as of `fuse_files`.
+      overwrite: as of `fuse_files`.
+      tell: as of `fuse_files`.
+
+    Returns:
+      What was written and what failed.
+
+    Raises:
+      ValueError: before any work.
+    """
+    if not sources:
+        raise JobError("There is nothing to explain: give --visible, --infrared or both.")
+    jobs = plan_jobs(sources, output, overwrite=overwrite)
+    asked = "found by auto" if prompt.strip().lower() == "auto" else f'asked for as "{prompt}"'
+
+    def explain(fuser: Fuser, read: Prompt, job: Job) -> np.ndarray:
+        pair = {m: images.read(path, m, fit=fit) for m, path in job.inputs.items()}
+        _check_sizes(job, pair)
+        return sheet.explain_pair(fuser, pair, read, asked)
+
+    fit = tonemap.fit(tone)
+    fuser = Fuser.load(model, _sizes(jobs), tone)
+    fuser.check_restores()
+    prompt = prompt if len(sources) > 1 else dict.fromkeys(sources, prompt)
+    return _run(jobs, explain, fuser, prompt, tell, describe=lambda job: metadata.NONE)
+
+
 def plan_jobs(sources: Mapping[str, os.PathLike], output: os.PathLike, *, overwrite: bool) -> list[Job]:
     """Which files make which result, everything checked that can be without reading images.
 
@@ -185,6 +229,7 @@ def _run(
     fuser: Fuser,
     prompt: str | Mapping[str, str],
     tell: Callable[[str], None],
+    describe: Callable[[Job], metadata.Metadata] = lambda job: images.described(next(iter(job.inputs.values()))),
 ) -> Report:
     read = fuser.read_prompt_aloud(prompt, tell)
     failures = []
@@ -192,7 +237,7 @@ def _run(
     for job in tqdm.tqdm(jobs, unit="image", disable=True if len(jobs) == 1 else None):
         try:
             result = make(fuser, read, job)
-            images.write(job.output, result, images.described(next(iter(job.inputs.values()))))
+            images.write(job.output, result, describe(job))
         except images.ImageError as error:
             failures.append(str(error))
         except (MemoryError, jax.errors.JaxRuntimeError) as error:

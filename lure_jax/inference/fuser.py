@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from lure_jax.data import tonemap
 from lure_jax.inference import arrays, buckets, tiles
+from lure_jax.inference.explanation import Explanation, explain
 from lure_jax.inference.passes import Network, Statistics
 from lure_jax.inference.prompt import Prompt, conditions_of, is_auto, read_prompt
 from lure_jax.inference.weights import Released, WeightsError, load
@@ -158,6 +159,40 @@ class Fuser:
             CONDITIONS[c].name: probability[:, c] if batched else float(probability[0, c])
             for c in conditions_of(modality)
         }
+
+    def explain(
+        self, image: np.ndarray, modality: str, prompt: str | Mapping[str, str] | Prompt = "auto"
+    ) -> Explanation:
+        """Where the prompt acts in one image.
+
+        Args:
+          image: an image, not a batch.
+          modality: "visible" or "infrared".
+          prompt: as in `restore`.
+
+        Returns:
+          What was read, and the maps of attention and modulation at each resolution.
+
+        Raises:
+          ValueError: as `restore`; or a batch, or an image that does not fit into the memory as a whole.
+        """
+        _check(modality)
+        self.check_restores()
+        if not self._model.sizes.per_pixel:
+            raise ValueError(f"The text of a {self.config['preset']} model acts on whole channels: it has no maps.")
+        read = self._read({modality: prompt} if isinstance(prompt, str) else prompt)
+        number, *size = arrays.size_of(np.asarray(image), modality)
+        if number > 1:
+            raise ValueError(f"The {modality} image is a batch of {number}; one image is explained at a time.")
+        if math.prod(size) > self._pixels:
+            raise ValueError(
+                f"The {modality} image is {size[1]}x{size[0]} and cannot be explained in tiles; "
+                f"scale it to {math.isqrt(self._pixels)}x{math.isqrt(self._pixels)} pixels or fewer."
+            )
+        unit, _ = arrays.to_unit(image, modality, self.fit_tone)
+        padded, mask = self._pad({modality: unit}, buckets.choose(tuple(size), self._shapes, self._multiple))
+        own = _repeat(getattr(read, modality), 1)
+        return explain(self._network, padded[modality], modality, own, mask, tuple(size))
 
     def read_prompt(self, prompt: str | Mapping[str, str]) -> Prompt:
         """What a user wrote, as this model reads it, with the warnings to show; a model without text reads nothing.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lure_jax.inference.prompt import SLOTS, answer_auto
 from lure_jax.models.blocks import STATISTICS
@@ -89,6 +89,19 @@ class Network(NamedTuple):
         image = jnp.broadcast_to(image, (*image.shape[:3], 3))  # both modalities share one program
         return _describe(self.model, self.params, image, mask, given, measure)
 
+    def maps(
+        self,
+        image: Float[Array, "B H W C"],
+        modality: str,
+        prompt: Int[Array, "B P"] | Text,
+        mask: Float[Array, "B H W"],
+    ) -> tuple[Int[Array, "B P"] | Text, Bool[Array, "B L"], Collection]:
+        """What a LURE encoder's way up reads, AUTO answered; which tokens that are; and its collection "maps"."""
+        described, _ = self.describe(image, mask)
+        if not isinstance(prompt, Text):
+            prompt = _answer(prompt, described.logits, self.thresholds, modality)
+        return prompt, *_maps(self.model, self.params, described, prompt, mask)
+
 
 # One compilation for each model and image shape, shared by all Fusers; prompts, thresholds, statistics are arguments.
 @functools.partial(jax.jit, static_argnames=("model", "measure"))
@@ -99,10 +112,24 @@ def _describe(model: Lure, params, image, mask, given, measure):
 @functools.partial(jax.jit, static_argnames=("model", "measure"))
 def _lift(model: Lure, params, described, prompt, mask, given, measure):
     def lift(model):
-        text = model.read(prompt) if isinstance(prompt, Text) else model.tokens(prompt)
-        return Latent(model.lift(described, text, mask).z, ())
+        return Latent(model.lift(described, _tokens(model, prompt), mask).z, ())
 
     return _apply(model, params, given, measure, lift)
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _maps(model: Lure, params, described, prompt, mask):
+    def lift(model):
+        text = _tokens(model, prompt)
+        model.lift(described, text, mask)
+        return text.mask
+
+    present, kept = model.apply({"params": params}, mutable="maps", method=lift)
+    return present, kept["maps"]
+
+
+def _tokens(model: Lure, prompt) -> Text:
+    return model.read(prompt) if isinstance(prompt, Text) else model.tokens(prompt)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "measure"))

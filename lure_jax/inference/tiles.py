@@ -21,6 +21,8 @@ SMALLEST = 320  # side of the square tile that must fit; smaller ones would over
 # by the compiler for the largest pass, on the CPU. And what the process has without, compiling included.
 BYTES_PER_PIXEL = {
     ("lure", "tiny"): 420,
+    ("lure", "tiny_channel_affine"): 420,
+    ("lure", "tiny_no_inner_residual"): 420,
     ("lure", "small"): 2000,
     ("lure", "base"): 11000,
     ("lure", "large"): 11000,

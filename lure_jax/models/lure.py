@@ -66,6 +66,8 @@ class Sizes(NamedTuple):
     text: int
     expansion: float = 2.66
     lite: bool = False
+    per_pixel: bool = True  # text acts by TGA; else on whole channels
+    inner_residual: bool = True
 
     @property
     def multiple(self) -> int:
@@ -92,6 +94,10 @@ PRESETS = {
     "small": Sizes(2, (32, 64, 128, 256), (2, 2, 2, 2), (1, 2, 4, 8), 64, 2, 2, 128),
     "base": Sizes(1, (48, 96, 192, 384), (2, 2, 2, 2), (1, 2, 4, 8), 96, 4, 2, 512),
     "large": Sizes(1, (48, 96, 192, 384), (4, 6, 6, 8), (1, 2, 4, 8), 96, 4, 2, 512),
+}
+PRESETS |= {  # for comparison: configs/ablations.py
+    "tiny_channel_affine": PRESETS["tiny"]._replace(per_pixel=False),
+    "tiny_no_inner_residual": PRESETS["tiny"]._replace(inner_residual=False),
 }
 
 
@@ -130,7 +136,8 @@ class Encoder(nn.Module):
         block = nn.remat(InnerResidualBlock) if self.remat else InnerResidualBlock
 
         def blocks(level):
-            return block(sizes.blocks[level], sizes.heads_at(level), sizes.expansion, sizes.lite, self.dtype)
+            options = sizes.expansion, sizes.lite, self.dtype, sizes.per_pixel
+            return block(sizes.blocks[level], sizes.heads_at(level), *options)
 
         def dense(features, **options):
             return Pointwise(features, dtype=self.dtype, **options)
@@ -142,8 +149,9 @@ class Encoder(nn.Module):
         self.grow = [dense(4 * sizes.widths[i]) for i in levels[:-1]]
         self.merge = [dense(sizes.widths[i]) for i in levels[:-1]]
         self.up = [blocks(i) for i in levels[:-1]]
-        self.residual = dense(sizes.latent, init=identity_init(pixels))
-        self.latent = dense(sizes.latent, init=scaled_init(0.2 * BRANCH_SCALE))
+        if sizes.inner_residual:
+            self.residual = dense(sizes.latent, init=identity_init(pixels))
+        self.latent = dense(sizes.latent, init=scaled_init(0.2 * BRANCH_SCALE if sizes.inner_residual else 1.0))
         self.condition_hidden = Pointwise(sizes.widths[-1])
         self.condition = Pointwise(len(CONDITIONS), axes=("in", "condition"))
 
@@ -171,7 +179,9 @@ class Encoder(nn.Module):
             x = self.merge[level](jnp.concatenate([x, described.skips[level]], -1))
             x = self.up[level](x, text, level_mask(mask, level))
             features.append(x)
-        z = self.latent(x) + self.residual(described.stem)
+        z = self.latent(x)
+        if self.sizes.inner_residual:
+            z += self.residual(described.stem)
         return Latent(z.astype(jnp.float32), tuple(reversed(features[:-1])))
 
 
@@ -246,7 +256,9 @@ class Lure(nn.Module):
     @property
     def trains_text(self) -> bool:
         """Whether the text source has parameters."""
-        return self.prompts is None or self.prompts.tokens.shape[-1] != self.sizes.text
+        if self.prompts is None:
+            return self.text_source != "one_hot"
+        return self.prompts.tokens.shape[-1] != self.sizes.text
 
     def setup(self):
         self.text = text_source(self.text_source, self.sizes.text, self.prompts)

@@ -55,10 +55,32 @@ class TextGuidedAttention(nn.Module):
         return x + gamma * normed + beta
 
 
+class ChannelAffine(nn.Module):
+    """What Text-IF does instead of TGA, for comparison: one affine of the features for all pixels.
+
+    [gamma, beta] = W2 gelu(W1 mean(T)), F' = F + gamma * LN(F) + beta; the mean is over the tokens present, and W2
+    starts at zero. The 2C hidden channels give it as many parameters as TGA, but for its depthwise convolution.
+    """
+
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"], text: Text) -> Float[Array, "B H W C"]:
+        channels = x.shape[-1]
+        present = text.mask[..., None]
+        mean = (text.tokens * present).sum(1) / jnp.maximum(present.sum(1), 1)
+        hidden = nn.gelu(Pointwise(2 * channels, axes=("text", "wide"), name="hidden", dtype=self.dtype)(mean))
+        modulation = Pointwise(2 * channels, init=nn.initializers.zeros, axes=("wide", "out"), name="modulation",
+                               dtype=self.dtype)(hidden)  # fmt: skip
+        gamma, beta = jnp.split(modulation[:, None, None], 2, -1)
+        return x + gamma * LayerNorm(self.dtype, name="norm")(x) + beta
+
+
 class InnerResidualBlock(nn.Module):
     """IRB(F, T) = F + Conv3x3(TB_n(...TB_1(TGA(F, T)))); without a text there is no TGA (after LURE; reconstruction).
 
     The lite form's convolution is separable. With 0 `heads` there is no channel attention, and the text has one head.
+    Without `per_pixel`, the TGA is a `ChannelAffine`.
     """
 
     blocks: int
@@ -66,14 +88,17 @@ class InnerResidualBlock(nn.Module):
     expansion: float
     lite: bool = False
     dtype: Dtype = jnp.float32
+    per_pixel: bool = True
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "B H W C"], text: Text | None = None, mask: Mask = None
     ) -> Float[Array, "B H W C"]:
         y = x
-        if text is not None:
+        if text is not None and self.per_pixel:
             y = TextGuidedAttention(max(self.heads, 1), self.dtype, name="tga")(y, text, mask)
+        elif text is not None:
+            y = ChannelAffine(self.dtype, name="channel_affine")(y, text)
         for i in range(self.blocks):
             y = TransformerBlock(self.heads, self.expansion, self.lite, dtype=self.dtype, name=f"block_{i}")(y, mask)
         conv = SeparableConv3x3 if self.lite else Conv3x3

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 SOURCES = {
     "table": "lure_jax.text.table:TableText",
     "clip": "lure_jax.text.clip_prompts:ClipText",
+    "one_hot": "lure_jax.text.one_hot:OneHotText",
 }
 
 

@@ -91,3 +91,12 @@ def test_write_thresholds_keeps_the_rest(tmp_path):
     protocol.write_thresholds(tmp_path, {"visible/noise": 0.2})
     assert json.loads(path.read_text()) == {"format": 1, "thresholds": {"visible/noise": 0.2, "visible/rain": 0.4}}
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_label_accuracy_counts_the_conditions_of_the_own_modality():
+    probability, truth = np.zeros((2, 13), np.float32), np.zeros((2, 13), bool)
+    probability[0, NAMES.index("infrared/noise")] = 0.9  # right
+    truth[0, NAMES.index("infrared/noise")] = True
+    probability[1, NAMES.index("infrared/stripe")] = 0.9  # one of eight answers is wrong
+    judged = Judged("infrared/noise", probability, truth)
+    assert protocol.label_accuracy(judged, np.full(13, 0.5)) == 7 / 8
