@@ -1,7 +1,7 @@
 """What each part of LURE is worth at tiny size: get_config(arm), equal data, steps and nearly equal parameters.
 
 The arms: `tga`, the model as it is; `channel_affine`, text as an affine of whole channels (after Text-IF);
-`no_inner_residual`, z = U(e0, T) alone; `no_align`, lam = 0; `one_hot`, one code a condition in the place of the table's
+`no_inner_residual`, z = U(e0, T) alone; `no_align`, lam = 0; `one_hot`, one code a condition instead of the table's
 eight learned tokens.
 """
 

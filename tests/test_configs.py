@@ -17,7 +17,7 @@ from lure_jax.objectives import registry as objectives
 from lure_jax.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-NOT_HERE = ("__init__", "common", "segmentation", "detection")  # the last two: tests/evaluation/test_judging.py
+NOT_HERE = ("__init__", "common", "segmentation", "detection", "ablations")  # evaluation/test_judging, test_ablations
 RECIPES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in NOT_HERE)
 RUN_WHOLE = "quickstart"  # the runs of tests/training go through all stages of the other kinds
 

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
+import jax
 import numpy as np
 
 from lure_jax.evaluation import fusion as protocol
 from lure_jax.evaluation.baselines import BASELINES
-from lure_jax.evaluation.folders import Sources, matched, over_pairs, sizes
+from lure_jax.evaluation.folders import Sources, matched, over_batches, over_pairs, sizes
 from lure_jax.evaluation.fusion import Scores
 from lure_jax.evaluation.methods import Folder, Method, Rule, folder_files, judged, read_methods
 from lure_jax.evaluation.real_images import spread
@@ -64,7 +65,9 @@ def evaluate(
     pairs = matched({"visible": visible, "infrared": infrared})
     method = Folder("fused", folder_files("fused", fused))
     files = _judged(pairs, [method], tell)
-    return over_pairs(files, lambda stem, sources: all_scores(method.fuse(stem, sources), sources))
+    return over_batches(
+        files, lambda stem, sources: (method.fuse(stem, sources), sources), all_scores, jax.device_count()
+    )
 
 
 def compare(
@@ -94,8 +97,9 @@ def compare(
 
     def judge(stem: str, sources: Sources) -> tuple[dict[str, Scores], Scores, dict[str, Image]]:
         images = {method.name: method.fuse(stem, sources) for method in ready}
-        scores = {name: all_scores(image, sources) for name, image in images.items()}
-        limits = all_scores(LIMITED.fuse(stem, sources), sources)
+        fused = [*images.values(), LIMITED.fuse(stem, sources)]
+        *found, limits = all_scores([(image, sources) for image in fused])
+        scores = dict(zip(images, found, strict=True))
         return scores, limits, sources._asdict() | images if stem in shown else {}
 
     results, failures = over_pairs(files, judge)
@@ -107,15 +111,20 @@ def compare(
     )
 
 
-def all_scores(fused: Image, sources: Sources) -> Scores:
-    """`fusion.fusion_scores`, and the "chroma shift".
+def all_scores(fused: Sequence[tuple[Image, Sources]]) -> list[Scores]:
+    """`fusion.fusion_scores` of fused pairs, spread over the devices, and the "chroma shift" of each.
 
     That is the mean distance of fused and visible pixels in the plane of Cb and Cr, in levels of 255. Lightness, which
     fusion has to change and CIEDE2000 counts, is no part of it.
     """
+    scores = protocol.scores_of([(image, *sources) for image, sources in fused])
+    return [one | {CHROMA: chroma_shift(*pair)} for one, pair in zip(scores, fused, strict=True)]
+
+
+def chroma_shift(fused: Image, sources: Sources) -> float:
+    """See `all_scores`."""
     chroma = [np.asarray(rgb_to_ycbcr(image.astype(np.float32)))[..., 1:] for image in (fused, sources.visible)]
-    shift = np.sqrt(np.square(chroma[0] - chroma[1]).sum(-1)).mean()
-    return protocol.fusion_scores(fused, *sources) | {CHROMA: float(shift)}
+    return float(np.sqrt(np.square(chroma[0] - chroma[1]).sum(-1)).mean())
 
 
 def _judged(pairs, methods: Iterable[Method], tell):

@@ -5,7 +5,7 @@ import os
 import pathlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ from lure_jax.inference.folders import JobError, plan_jobs
 
 LEAST = 176  # pixels a side that MS-SSIM's five scales need
 Files = dict[str, dict[str, pathlib.Path]]  # stem -> role -> file
-Result = TypeVar("Result")
+Prepared, Result = TypeVar("Prepared"), TypeVar("Result")
 
 
 class Sources(NamedTuple):
@@ -97,16 +97,52 @@ def over_pairs(
     Returns:
       Stem -> result, and one sentence for each pair that has none.
     """
-    results, failures = {}, []
-    for stem, roles in tqdm.tqdm(files.items(), unit=unit, disable=None):  # disable=None: without a terminal
+    return over_batches(files, work, lambda results: results, 1, unit)
+
+
+def over_batches(
+    files: Files,
+    prepare: Callable[[str, Sources], Prepared],
+    finish: Callable[[list[Prepared]], list[Result]],
+    size: int,
+    unit: str = "pair",
+) -> tuple[dict[str, Result], list[str]]:
+    """As `over_pairs`, in two steps.
+
+    Args:
+      files: as `matched` gives them.
+      prepare: of each pair alone, `over_pairs`'s `work`.
+      finish: of what that gave for up to `size` pairs; one result for each.
+      size: pairs at a time.
+      unit: what the progress bar counts.
+
+    Returns:
+      As `over_pairs`; if `finish` fails, there is a sentence for each of its pairs.
+    """
+    results, failures, waiting = {}, [], {}
+
+    def ready(stem: str) -> list[Prepared]:
+        return [prepare(stem, read_sources(files[stem]))]
+
+    def attempt(stems: list[str], call: Callable[[Any], list[Any]], argument: Any) -> dict[str, Any]:
+        named = [files[stem]["visible"] for stem in stems]
         try:
-            results[stem] = work(stem, read_sources(roles))
+            return dict(zip(stems, call(argument), strict=True))
         except images.ImageError as error:
             failures.append(str(error))
         except ValueError as error:
-            failures.append(f"{roles['visible']}: {error}")
+            failures.extend(f"{name}: {error}" for name in named)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            failures.append(f"{roles['visible']} could not be judged: {type(error).__name__} {error}".splitlines()[0])
+            told = f"could not be judged: {type(error).__name__} {error}".splitlines()[0]
+            failures.extend(f"{name} {told}" for name in named)
+        return {}
+
+    last = next(reversed(files), None)
+    for stem in tqdm.tqdm(files, unit=unit, disable=None):  # disable=None: without a terminal
+        waiting |= attempt([stem], ready, stem)
+        if waiting and (len(waiting) == size or stem == last):
+            results |= attempt(list(waiting), finish, list(waiting.values()))
+            waiting = {}
     return results, failures
 
 

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, UInt8
 
+from lure_jax.evaluation import batches
 from lure_jax.evaluation.restoration import padded
 from lure_jax.metrics.color import luma
 from lure_jax.metrics.color_difference import delta_e
@@ -15,6 +17,7 @@ from lure_jax.metrics.fusion import FUSION_METRICS, evaluate_fused
 from lure_jax.metrics.masks import mean_over
 
 Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (H,W,3), (H,W) uint8 -> (H,W,3) uint8
+Triple = tuple[np.ndarray, np.ndarray, np.ndarray]  # fused (H,W,3), visible (H,W,3), infrared (H,W), uint8
 Scores = dict[str, float]
 
 RANKED = ("MI", "SCD", "VIF", "Qabf", "SSIM")  # refer to the sources
@@ -50,10 +53,25 @@ def fusion_scores(
       a source is; "CIEDE2000", mean colour difference to the visible image; "overshoot", by how many levels of 255
       the fused luma leaves the range of both sources within 7 x 7 pixels, on average.
     """
-    (f, v, i), mask = padded(fused, visible, infrared)
+    return _scores([(fused, visible, infrared)], None)[0]
+
+
+def scores_of(triples: Sequence[Triple]) -> list[Scores]:
+    """`fusion_scores` of many fused pairs, of any sizes, as many at a time as there are devices."""
+    mesh, number = batches.all_devices(), jax.device_count()
+    return [s for start in range(0, len(triples), number) for s in _scores(triples[start : start + number], mesh)]
+
+
+def _scores(triples: Sequence[Triple], mesh: Mesh | None) -> list[Scores]:
+    """Of images that fit into the memory together; padding changes nothing."""
+    shape = np.max([fused.shape[:2] for fused, _, _ in triples], 0)
+    singles = [padded(*images, least=tuple(shape)) for images in triples]
+    f, v, i = (np.concatenate(column) for column in zip(*(images for images, _ in singles), strict=True))
     lumas = [np.round(np.asarray(luma(f))), i, np.round(np.asarray(luma(v)))]
-    scores = {name: float(value[0]) for name, value in evaluate_fused(*lumas, mask).items()}
-    return scores | {name: float(value[0]) for name, value in _extra(f, v, *lumas, mask).items()}
+    mask = np.concatenate([mask for _, mask in singles])
+    f, v, *lumas, mask = batches.scatter(mesh, f, v, *lumas, mask)
+    scores = batches.gather(evaluate_fused(*lumas, mask) | _extra(f, v, *lumas, mask), len(triples))
+    return [{name: float(values[n]) for name, values in scores.items()} for n in range(len(triples))]
 
 
 @jax.jit

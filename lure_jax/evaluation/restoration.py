@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from lure_jax.data.degradations import degrade
 from lure_jax.inference.prompt import SLOTS, Prompt
@@ -62,10 +62,19 @@ def psnr(image: Image, reference: Image) -> float:
     return float(-10 * np.log10(error / 255**2 + 1e-10))
 
 
-def padded(*images: Image) -> tuple[list[Float[np.ndarray, "1 h w *C"]], np.ndarray]:
-    """Images of one size as a batch of one in float32, zeros below and to the right, and the mask of the pixels."""
+def padded(
+    *images: Image, least: tuple[int, int] = (1, 1)
+) -> tuple[list[Float[np.ndarray, "1 h w *C"]], Bool[np.ndarray, "1 h w"]]:
+    """Images of one size as a batch of one in float32, zeros below and to the right, and the mask of the pixels.
+
+    Args:
+      *images: uint8.
+      least: height and width that other images of a batch have.
+    """
     height, width = images[0].shape[:2]
-    below, beside = -height % STEP, -width % STEP
+    below, beside = (
+        -(-max(side, other) // STEP) * STEP - side for side, other in zip((height, width), least, strict=True)
+    )
     mask = np.pad(np.ones((1, height, width), bool), ((0, 0), (0, below), (0, beside)))
     around = ((0, below), (0, beside))
     return [np.pad(i, (*around, *[(0, 0)] * (i.ndim - 2)))[None].astype(np.float32) for i in images], mask

@@ -10,6 +10,7 @@ from optax.assignment import hungarian_algorithm
 
 from lure_jax.data.judged import UNKNOWN, at_stride
 from lure_jax.data.pipeline import three_channels
+from lure_jax.evaluation import batches
 from lure_jax.metrics.color import luma
 from lure_jax.models.segmentation import STRIDE
 
@@ -48,8 +49,9 @@ def build_monitor(model, heads) -> Callable:
     predict = build_predict(model, heads)
 
     def monitor(params, samples, step):
-        inputs = (samples[key] for key in ("visible", "infrared", "visible_clean", "infrared_clean"))
-        image, *probabilities = (np.asarray(x) for x in predict(params, *inputs))
+        inputs = [samples[key] for key in ("visible", "infrared", "visible_clean", "infrared_clean")]
+        predicted = predict(params, *batches.scatter(batches.mesh_of(params), *inputs))
+        image, *probabilities = batches.gather(predicted, len(inputs[0]))
         scores = judge(probabilities, image, samples["labels"])
         if why := collapse(scores):
             logging.warning("%s\nSSVIF HAS COLLAPSED at step %d: %s\n%s", "!" * 80, step, why, "!" * 80)

@@ -11,7 +11,7 @@ from lure_jax.data.degradations import degrade
 from lure_jax.data.judged import UNKNOWN
 from lure_jax.data.pipeline import SLOTS, crop_and_turn, three_channels
 from lure_jax.data.sources import Decoded
-from lure_jax.evaluation import judging, segments
+from lure_jax.evaluation import batches, judging, segments
 from lure_jax.metrics.color import luma
 from lure_jax.metrics.fusion import evaluate_fused
 from lure_jax.models.registry import JUDGES
@@ -29,7 +29,8 @@ SHOWN = 4
 def build_evaluator(config, model, heads=None) -> Callable:
     """(params, step, stage) -> (scalars, pictures) on the validation split of the config's pools.
 
-    Of a network that judges fused images: `judging.build_evaluator`.
+    The images are spread over the mesh that the parameters lie on. Of a network that judges fused images:
+    `judging.build_evaluator`.
 
     Scalars: PSNR in dB of the degraded input and of the restored image a condition ("psnr/visible/noise"), of
     D(E(x)) on clean images, the mean of the restored ones ("psnr/restored"), and, from the second stage on, the
@@ -51,19 +52,25 @@ def build_evaluator(config, model, heads=None) -> Callable:
         tokens = [model.apply({"params": params}, ids, method="tokens") for ids in (visible_prompts, infrared_prompts)]
         return model.apply({"params": params}, visible, infrared, *tokens).image
 
+    @jax.jit
+    def lumas(fused, infrared, visible):
+        return [jnp.round(255 * x) for x in (luma(fused), infrared[..., 0], luma(visible))]
+
     def evaluate(params, step, stage):
         scalars = {}
         if restoration is not None:
             scalars |= restoration_scores(restoration, restore, params)
         pictures = {}
         if fusion is not None and config.stages[stage].pool == "fusion":
-            clean = fuse(params, *(fusion[k] for k in ("visible", "infrared", "visible_clean", "infrared_clean")))
-            bad = fuse(params, *(fusion[k] for k in ("visible_bad", "infrared_bad", "visible_ids", "infrared_ids")))
-            scores = evaluate_fused(
-                *(jnp.round(255 * x) for x in (luma(clean), fusion["infrared"][..., 0], luma(fusion["visible"])))
-            )
+            mesh, number = batches.mesh_of(params), len(fusion["visible"])
+            visible, infrared = batches.scatter(mesh, fusion["visible"], fusion["infrared"])
+            clean = fuse(params, visible, infrared, *batches.scatter(mesh, *(fusion[f"{m}_clean"] for m in MODALITIES)))
+            bad = fuse(params, *batches.scatter(mesh, *(fusion[k] for k in
+                       ("visible_bad", "infrared_bad", "visible_ids", "infrared_ids"))))  # fmt: skip
+            scores = evaluate_fused(*lumas(clean, infrared, visible))
+            clean, bad, scores = batches.gather((clean, bad, scores), number)
             scalars |= {f"fusion/{name}": float(value.mean()) for name, value in scores.items()}
-            pictures["fused"] = contact_sheet(fusion, np.asarray(clean), np.asarray(bad))
+            pictures["fused"] = contact_sheet(fusion, clean, bad)
             if monitor and config.stages[stage].objective in WITH_HEADS:
                 watched, shown = monitor(params, fusion, step)
                 scalars, pictures = scalars | watched, pictures | shown
@@ -97,8 +104,11 @@ def restoration_samples(config) -> dict[str, np.ndarray] | None:
 
 def restoration_scores(samples: dict[str, np.ndarray], restore: Callable, params) -> dict[str, float]:
     """PSNR of input, restored and reproduced images, in dB."""
-    restored = np.asarray(restore(params, samples["degraded"], samples["prompts"]))
-    reproduced = np.asarray(restore(params, samples["reference"], samples["clean"]))
+    mesh, number = batches.mesh_of(params), len(samples["reference"])
+    restored, reproduced = (
+        batches.gather(restore(params, *batches.scatter(mesh, samples[images], samples[prompts])), number)
+        for images, prompts in (("degraded", "prompts"), ("reference", "clean"))
+    )
     before, after, same = (psnr(x, samples["reference"]) for x in (samples["degraded"], restored, reproduced))
     scores = {}
     for name in sorted(set(samples["name"])):

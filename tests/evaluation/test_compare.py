@@ -88,8 +88,8 @@ def test_chroma_shift_of_bluer_grey():
     visible = np.full((180, 190, 3), 100, np.uint8)
     sources = Sources(visible, visible[..., 0])
     blue = visible + np.array([0, 0, 20], np.uint8)
-    assert compare.all_scores(blue, sources)["chroma shift"] == pytest.approx(np.hypot(10, 2.28 / 1.402), abs=1e-3)
-    assert compare.all_scores(visible + np.uint8(50), sources)["chroma shift"] == pytest.approx(0, abs=1e-3)
+    assert compare.chroma_shift(blue, sources) == pytest.approx(np.hypot(10, 2.28 / 1.402), abs=1e-3)
+    assert compare.chroma_shift(visible + np.uint8(50), sources) == pytest.approx(0, abs=1e-3)
 
 
 def test_places_are_where_brightness_and_where_detail_differ():

@@ -1,0 +1,103 @@
+"""Evaluation over eight fake devices, in a process of its own, gives what one device gives."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from lure_jax.cli import main
+from lure_jax.evaluation import batches
+from tfds_builders.scene_render import render_scene
+
+SIZES = ((192, 208), (180, 240), (192, 256))  # three paddings of one shape to compile
+SCRIPT = """
+import json, sys, jax, numpy as np
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+from lure_jax.cli import main
+from lure_jax.evaluation import batches, training
+from lure_jax.training.mesh import replicated
+assert jax.device_count() == 8
+mesh = batches.all_devices()
+eleven = np.arange(11 * 6, dtype=np.float32).reshape(11, 2, 3)
+(spread,) = batches.scatter(mesh, eleven)
+print(json.dumps({
+    "shape": spread.shape, "shards": sorted({shard.data.shape for shard in spread.addressable_shards}),
+    "devices": len({shard.device for shard in spread.addressable_shards}),
+    "same": bool((batches.gather(jax.jit(lambda x: 2 * x)(spread), 11) == 2 * eleven).all()),
+}))
+rng = np.random.default_rng(0)
+samples = {key: rng.random((11, 16, 16, 3), np.float32) for key in ("degraded", "reference")}
+samples |= {"prompts": np.arange(11)[:, None], "clean": np.zeros((11, 1), int),
+            "name": np.array(["visible/noise", "infrared/stripe"] * 5 + ["visible/noise"])}
+on = []
+@jax.jit
+def restore(params, images, prompts):
+    jax.debug.inspect_array_sharding(images, callback=lambda s: on.append((len(s.device_set), s.is_fully_replicated)))
+    return images * params + prompts[..., None, None] / 100
+one = training.restoration_scores(samples, restore, jnp.float32(0.9))
+many = training.restoration_scores(samples, restore, jax.device_put(jnp.float32(0.9), replicated(mesh)))
+print(json.dumps([one, many, sorted(set(on))]))
+main(["evaluate", *sys.argv[2:]], standalone_mode=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Ten small pairs of three sizes; one fused image has another size than its sources."""
+    root = tmp_path_factory.mktemp("batches")
+    scenes = [render_scene(5, index, *size) for index, size in enumerate(SIZES)]
+    for index in range(10):
+        scene = scenes[index % 3]
+        grey = np.roll(scene.infrared[..., 0], index, 1)
+        fused = np.maximum(scene.visible, grey[..., None])
+        for name, image in (("visible", scene.visible), ("infrared", grey), ("fused", fused)):
+            (root / name).mkdir(exist_ok=True)
+            Image.fromarray(image if index != 4 or name != "fused" else image[1:]).save(root / name / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def told(folders):
+    env = dict(os.environ, XLA_FLAGS="--xla_force_host_platform_device_count=8", JAX_PLATFORMS="cpu")
+    cache = env.get("JAX_COMPILATION_CACHE_DIR", "/tmp/lure_jax_cache")
+    where = [f"--{name}={folders / name}" for name in ("fused", "visible", "infrared")]
+    command = [sys.executable, "-c", SCRIPT, cache, *where, f"--json={folders / 'sharded.json'}"]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+
+
+def test_a_batch_is_spread_over_all_devices_and_comes_back_whole(told):
+    first = json.loads(told.stdout.splitlines()[0])
+    assert first == {"shape": [16, 2, 3], "shards": [[2, 2, 3]], "devices": 8, "same": True}, told.stderr
+
+
+def test_scores_in_training_do_not_depend_on_the_mesh(told):
+    one, many, placed = json.loads(told.stdout.splitlines()[1])
+    assert set(one) == set(many) >= {"psnr/visible/noise", "psnr_reproduced/infrared", "psnr/restored"}
+    np.testing.assert_allclose(list(one.values()), list(many.values()), rtol=1e-6)
+    assert placed == [[1, True], [8, False]]
+
+
+@pytest.mark.slow
+def test_lure_evaluate_on_eight_devices_is_that_on_one(told, folders):
+    where = [f"--{name}={folders / name}" for name in ("fused", "visible", "infrared")]
+    alone = CliRunner().invoke(main, ["evaluate", *where, f"--json={folders / 'alone.json'}"])
+    assert alone.exit_code == 2 and "1 of 10 pairs failed" in alone.output
+    sharded, single = (json.loads((folders / f"{name}.json").read_text()) for name in ("sharded", "alone"))
+    assert sharded["failures"] == single["failures"] and len(single["images"]) == 9
+    assert list(sharded["images"]) == list(single["images"])
+    for stem, scores in single["images"].items():
+        for name, value in scores.items():
+            assert sharded["images"][stem][name] == pytest.approx(value, rel=2e-5, abs=2e-6), (stem, name)
+
+
+def test_without_a_mesh_nothing_is_done():
+    array = np.ones((3, 2))
+    assert batches.all_devices() is None and batches.mesh_of({"a": array}) is None
+    assert batches.scatter(None, array)[0] is array
