@@ -1,4 +1,4 @@
-"""Whole runs of a toy recipe: stages, resuming to the bit, stopping, sharding, divergence."""
+"""Whole runs of a toy recipe: stages, resuming to the bit, stopping, divergence."""
 
 import functools
 import json
