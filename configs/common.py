@@ -57,8 +57,8 @@ REAL_FUSION = (pairs("msrs", VISIBLE_ANY_HOUR), pairs("roadscene"))
 def stage(objective: str, pool: str, steps: int, batch: int, crop: int, lr: float, **changes):
     """One stage of a recipe: an objective minimised for some steps over batches of one pool."""
     values = dict(
-        objective=objective, pool=pool, steps=steps, batch=batch, crop=crop, optimizer="adamw", lr=lr, final_lr=1e-6,
-        warmup=100, weight_decay=1e-4, clip=1.0,
+        objective=objective, pool=pool, steps=steps, batch=batch, microbatches=1, crop=crop, optimizer="adamw", lr=lr,
+        final_lr=1e-6, warmup=100, weight_decay=1e-4, clip=1.0,
     )  # fmt: skip
     return ml_collections.ConfigDict(values | changes)
 
@@ -72,7 +72,7 @@ def lure(preset: str, restoration, fusion) -> ml_collections.ConfigDict:
     """Everything but the stages of a LURE recipe."""
     config = recipe(restoration, fusion)
     config.model = ml_collections.ConfigDict(
-        dict(name="lure", preset=preset, text="table", clip="", dtype="float32", remat=False)
+        dict(name="lure", preset=preset, text="table", clip="", dtype="float32", remat="none")
     )
     config.recipe = ("space", "rule", "joint")
     return config

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import grain
 import grain.experimental
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -21,48 +20,98 @@ WINDOW = 1024  # samples that are shuffled among themselves
 SLOTS = 2  # prompts an image can carry in training
 
 
-def make_iterator(config, stage, *, seed: int) -> grain.DatasetIterator:
-    """An endless, checkpointable iterator over this process's share of a stage's batches.
+class Share(NamedTuple):
+    """What a process reads of every batch: the `index`-th of `count` equal parts."""
+
+    index: int = 0
+    count: int = 1
+
+
+def make_iterator(
+    config,
+    stage,
+    *,
+    seed: int,
+    start: int = 0,
+    share: Share = Share(),  # noqa: B008
+) -> grain.DatasetIterator:
+    """An endless iterator over a process's share of a stage's batches.
+
+    The samples of a stage are one stream, whatever the number of processes and workers; a run continues anywhere.
 
     Args:
       config: the run's config; `data` names the pools' rows.
       stage: the stage's config: `pool` ("restoration" or "fusion"), `batch` (over all processes), `crop` (pixels).
       seed: all randomness comes from it and the sample's index.
+      start: samples of the stream that were taken before.
+      share: of this process.
 
     Returns:
-      Iterator of dicts of numpy arrays, each of the leading size batch / process count (keys: house.md, Batch).
+      Iterator of dicts of numpy arrays, each of the leading size batch / share.count (keys: house.md, Batch).
 
     Raises:
-      UserError: if the batch does not divide among the processes.
+      UserError: if the batch does not divide among the shares.
     """
     pool = {"restoration": restoration_pool, "fusion": fusion_pool}[stage.pool]
-    return batches(pool(config.data, stage.crop, seed), config.data.workers, stage.batch, seed)
+    return batches(pool(config.data, stage.crop, seed), config.data.workers, stage.batch, seed, start, share)
 
 
-def batches(pool: list[tuple[grain.MapDataset, float]], workers: int, batch: int, seed: int) -> grain.DatasetIterator:
-    """This process's share of the batches of a pool.
+def batches(
+    pool: list[tuple[grain.MapDataset, float]],
+    workers: int,
+    batch: int,
+    seed: int,
+    start: int = 0,
+    share: Share = Share(),  # noqa: B008
+) -> grain.DatasetIterator:
+    """A process's share of the batches of a pool.
 
     Args:
       pool: endless data sets of samples, and how much of the batches each makes up.
       workers: processes that make the samples; 0: this one.
       batch: over all processes.
       seed: of the order in which the data sets take turns.
+      start, share: as in `make_iterator`.
 
     Raises:
-      UserError: if the batch does not divide among the processes.
+      UserError: if the batch does not divide among the shares.
     """
-    processes = jax.process_count()
-    if batch % processes:
-        raise UserError(f"config.stages.*.batch={batch} does not divide among {processes} processes.")
+    if batch % share.count:
+        raise UserError(f"config.stages.*.batch={batch} does not divide among {share.count} processes.")
     datasets, weights = zip(*pool, strict=True)
-    shares = [dataset[jax.process_index() :: processes] for dataset in datasets]
-    mixed = grain.MapDataset.mix(shares, weights) if len(shares) > 1 else shares[0]
+    mixed = grain.MapDataset.mix(datasets, weights) if len(datasets) > 1 else datasets[0]
     # `mix` takes the data sets in turn, so that neighbours in a batch would share their condition
     mixed = grain.experimental.WindowShuffleMapDataset(mixed, window_size=WINDOW, seed=seed)
-    samples = mixed.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+    samples = SharedBatches(mixed, start, batch, share)
+    samples = samples.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
     if workers:
         samples = samples.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=4))
-    return iter(samples.batch(batch // processes, drop_remainder=True))
+    return iter(samples.batch(batch // share.count, drop_remainder=True))
+
+
+class SharedBatches(grain.MapDataset):
+    """The samples of a process's share of every batch, in order; together the shares are the batches of one process.
+
+    Args:
+      parent: endless samples.
+      start: how many of them to leave out.
+      batch: samples of a batch over all shares.
+      share: of this process.
+    """
+
+    def __init__(self, parent: grain.MapDataset, start: int, batch: int, share: Share):
+        super().__init__(parent)
+        self._start, self._batch, self._share = start, batch, share
+
+    def __len__(self) -> int:
+        return (len(self._parent) - self._start) // self._batch * (self._batch // self._share.count)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.slice(index)
+        own = self._batch // self._share.count
+        number, place = divmod(index, own)
+        return self._parent[self._start + number * self._batch + self._share.index * own + place]
 
 
 class Part(NamedTuple):

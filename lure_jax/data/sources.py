@@ -106,9 +106,6 @@ class Decoded:
             self._cache[index] = element
         return element
 
-    def __repr__(self) -> str:  # Grain names a data set by it in a checkpointed position
-        return f"Decoded({self._name!r}, {self._split!r}, {self._keys!r})"
-
 
 class Endless:
     """A source repeated for ever, each time in another order, which the seed and the number of the round decide.
@@ -133,6 +130,3 @@ class Endless:
             rng = np.random.default_rng([self._seed, number])
             self._round, self._order = number, rng.permutation(len(self._source))
         return self._source[int(self._order[place])]
-
-    def __repr__(self) -> str:
-        return f"Endless({self._source!r}, {self._seed})"

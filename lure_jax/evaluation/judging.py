@@ -37,7 +37,6 @@ class Fused:
 
     def __init__(self, dataset: str, data_dir: str, split: str, method: str, truth: str):
         source = catalog.open_split(dataset, data_dir, split)
-        self._name = f"Fused({dataset!r}, {split!r}, {method!r}, {truth!r})"
         records = [source[i] for i in range(len(source))]
         if records and truth not in records[0]:
             raise catalog.DataError(f"Data set {dataset!r} has no {truth}: it cannot judge fused images.")
@@ -49,9 +48,6 @@ class Fused:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         return self._elements[index]
-
-    def __repr__(self) -> str:  # Grain names a data set by it in a checkpointed position
-        return self._name
 
 
 def _reader(method: str, sizes: set[tuple[int, int]]) -> Callable[[Mapping], np.ndarray]:
@@ -83,13 +79,13 @@ def _fused(config, split: str) -> Fused:
     return fused(row.dataset, str(config.data.data_dir), split, row.method, row.truth)
 
 
-def make_iterator(config, stage, *, seed: int) -> grain.DatasetIterator:
+def make_iterator(config, stage, *, seed: int, **place) -> grain.DatasetIterator:
     """As `pipeline.make_iterator`, for the pool "judged" too: crops of fused images."""
     if stage.pool != "judged":
-        return pipeline.make_iterator(config, stage, seed=seed)
+        return pipeline.make_iterator(config, stage, seed=seed, **place)
     dataset = grain.MapDataset.source(Endless(_fused(config, "train"), seed)).seed(seed)
     pool = [(dataset.random_map(JudgedSample(stage.crop, config.model.classes)), 1.0)]
-    return pipeline.batches(pool, config.data.workers, stage.batch, seed)
+    return pipeline.batches(pool, config.data.workers, stage.batch, seed, **place)
 
 
 def build_evaluator(config, model) -> Callable:

@@ -15,6 +15,7 @@ from lure_jax.inference import arrays, buckets, tiles
 from lure_jax.inference.explanation import Explanation, explain
 from lure_jax.inference.passes import Network, Statistics
 from lure_jax.inference.prompt import Prompt, conditions_of, is_auto, read_prompt
+from lure_jax.inference.rows import Placement
 from lure_jax.inference.weights import Released, WeightsError, load
 from lure_jax.models.lure import Lure
 from lure_jax.text.clip import ClipError
@@ -40,6 +41,7 @@ class Fuser:
       tone: "percentile" (each image between its 0.1 and 99.9 percentiles), "plateau", "LOW:HIGH" in stored values, or
         a curve (`lure_jax.data.tonemap`), such as the one that a data set keeps of an image.
       memory: of the process, like "2GB"; larger images are worked on in overlapping tiles, larger batches one by one.
+      shard_rows: split each image by rows over all devices; `memory` is then that of each.
 
     Example:
       fuser = Fuser.load("lure_tiny")
@@ -52,15 +54,18 @@ class Fuser:
         sizes: Iterable[buckets.Size] = (),
         tone: str | tonemap.ToneMap = "percentile",
         memory: str | int | None = None,
+        shard_rows: bool = False,
     ):
         self.fit_tone = tonemap.fit(tone)
         self.config = released.config
         self._model = released.model
         self._restores = isinstance(released.model, Lure)
         self.thresholds = released.thresholds
-        self._network = Network(released.model, *jax.device_put((released.params, released.thresholds)))
-        self._pixels = tiles.affordable_pixels(memory, self.config["name"], self.config["preset"])
         self._multiple = released.model.sizes.multiple
+        self._placement = Placement(shard_rows, self._multiple)
+        self._network = Network(released.model, *self._placement.rest((released.params, released.thresholds)))
+        each = tiles.affordable_pixels(memory, self.config["name"], self.config["preset"])
+        self._pixels = each * self._placement.devices
         self._shapes = buckets.plan(sizes, self._multiple)
         self._encoder: ClipEncoder | None = None
 
@@ -71,6 +76,7 @@ class Fuser:
         sizes: Iterable[buckets.Size] = (),
         tone: str | tonemap.ToneMap = "percentile",
         memory: str | int | None = None,
+        shard_rows: bool = False,
     ) -> "Fuser":
         """A Fuser of a model in the package ("lure_tiny"), of a model's folder or of a training workdir.
 
@@ -78,7 +84,7 @@ class Fuser:
           WeightsError: there is no such model, or it does not fit this version of the package.
           UserError: an unknown tone mapping, or a memory that is none or too little.
         """
-        return cls(load(name_or_dir), sizes, tone, memory)
+        return cls(load(name_or_dir), sizes, tone, memory, shard_rows)
 
     def fuse(
         self,
@@ -304,10 +310,12 @@ class Fuser:
         return result
 
     def _pad(self, units: Mapping[str, Float[np.ndarray, "B H W C"]], shape: buckets.Size):
-        """The images with the sides of a compiled shape, and their pixel mask."""
+        """The images with the sides of a compiled shape, and their pixel mask, where they are worked on."""
         number, *size, _ = next(iter(units.values())).shape
+        shape = self._placement.shape(shape)
         mask = buckets.pixel_mask(number, tuple(size), shape, self._multiple)
-        return {m: buckets.pad(unit, shape, self._multiple) for m, unit in units.items()}, mask
+        padded = {m: self._placement.image(buckets.pad(unit, shape, self._multiple)) for m, unit in units.items()}
+        return padded, self._placement.image(mask)
 
 
 def _common_size(images: Mapping[str, np.ndarray]) -> tuple[int, int, int]:

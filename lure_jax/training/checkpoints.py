@@ -1,8 +1,6 @@
-"""Checkpoints: the train state and every process's data position in one Orbax step, saved asynchronously."""
+"""Checkpoints: the train state, and how far into its stage's samples it is, in one Orbax step, saved asynchronously."""
 
-import dataclasses
-import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,61 +13,6 @@ from lure_jax.training.mesh import path_name
 from lure_jax.training.step import TrainState
 
 FOLDER = "checkpoints"
-DATA = "data"
-
-
-@dataclasses.dataclass
-class DataPosition:
-    """Where one process stands in its data; an Orbax stateful checkpointable, one file a process.
-
-    Attributes:
-        iterator: what has `get_state() -> dict | bytes` and `set_state`.
-        workers: loader processes, without which the position means another sample.
-    """
-
-    iterator: Any
-    workers: int
-
-    async def save(self, directory: Any) -> Awaitable[None]:
-        """Takes the position now, returns the coroutine that writes it."""
-        state = self.iterator.get_state()
-        text = json.dumps(
-            {
-                "processes": jax.process_count(),
-                "workers": self.workers,
-                "bytes": isinstance(state, bytes),
-                "state": state.decode() if isinstance(state, bytes) else state,
-            }
-        )
-
-        async def write() -> None:
-            folder = await directory.await_creation()
-            (folder / _position_file(jax.process_index())).write_text(text)
-
-        return write()
-
-    async def load(self, directory: epath.Path) -> Awaitable[None]:
-        """Returns the coroutine that sets the iterator to the saved position."""
-
-        async def read() -> None:
-            own = json.loads((directory / _position_file(jax.process_index())).read_text())
-            self.iterator.set_state(own["state"].encode() if own["bytes"] else own["state"])
-
-        return read()
-
-    def check(self, directory: epath.Path) -> None:
-        """Raises ConfigError if another number of processes or loader workers saved the position there."""
-        saved = json.loads((directory / _position_file(0)).read_text())
-        for noun, now in (("processes", jax.process_count()), ("workers", self.workers)):
-            if saved[noun] != now:
-                raise ConfigError(
-                    f"{directory.parent} holds a data position of {saved[noun]} {noun}, and this run has {now}: "
-                    f"continue with {saved[noun]} {noun}, or start a new workdir with config.init_from."
-                )
-
-
-def _position_file(process: int) -> str:
-    return f"process_{process}.json"
 
 
 class Checkpoints:
@@ -116,15 +59,15 @@ class Checkpoints:
         return [checkpoint.step for checkpoint in self._orbax.checkpoints]
 
     def save(
-        self, step: int, state: TrainState, position: DataPosition, *, stage: str, text: str, scores: dict[str, float]
+        self, step: int, state: TrainState, *, stage: str, samples: int, text: str, scores: Mapping[str, float]
     ) -> None:
         """Starts writing a checkpoint; returns when the state may be donated.
 
         Args:
             step: the global step, which is `state.step`.
             state: of global arrays.
-            position: taken now.
             stage: the name of the stage to which the state belongs.
+            samples: taken of the stage's, over all processes.
             text: what the parameters were trained to read, "" where that is nothing.
             scores: of an evaluation at this very step, or empty.
         """
@@ -134,10 +77,10 @@ class Checkpoints:
             )
         self._orbax.save_checkpointables_async(
             step,
-            {**_parts(state), DATA: position},
+            _parts(state),
             force=True,
             metrics={self._best: float(scores[self._best])} if self._best and scores else None,
-            custom_metadata={"stage": stage, "text": text},
+            custom_metadata={"stage": stage, "samples": samples, "text": text},
         )
 
     def close(self) -> None:
@@ -159,6 +102,11 @@ def saved_stage(workdir: epath.PathLike, step: int) -> str:
     return _named(workdir, step)["stage"]
 
 
+def saved_samples(workdir: epath.PathLike, step: int) -> int | None:
+    """How many samples of its stage a checkpoint has taken; None of an old one, in which every step took a batch."""
+    return _named(workdir, step).get("samples")
+
+
 def check_text(workdir: epath.PathLike, step: int, text: str) -> None:
     """Raises ConfigError if a checkpoint was trained to read another text than `text`; "" is not compared."""
     saved = _named(workdir, step).get("text", "")
@@ -169,28 +117,26 @@ def check_text(workdir: epath.PathLike, step: int, text: str) -> None:
         )
 
 
-def _named(workdir: epath.PathLike, step: int) -> dict[str, str]:
+def _named(workdir: epath.PathLike, step: int) -> dict[str, Any]:
     return ocp.metadata(_path(workdir, step), checkpointable_name="progress").custom_metadata
 
 
-def restore(workdir: epath.PathLike, step: int, abstract: TrainState, position: DataPosition) -> TrainState:
-    """Restores a checkpoint onto the devices of this run and sets the data position.
+def restore(workdir: epath.PathLike, step: int, abstract: TrainState) -> TrainState:
+    """Restores a checkpoint onto the devices of this run, be they as many as those that saved it or not.
 
     Args:
         workdir: of the run that wrote it.
         step: the global step.
         abstract: shapes and shardings of this run.
-        position: whose iterator is set.
 
     Raises:
-        ConfigError: a shape differs (the first is named, with both), or the data position does not fit.
+        ConfigError: a shape differs (the first is named, with both).
     """
     path = _path(workdir, step)
     wanted = _parts(abstract)
     for item in wanted:
         _check_shapes(path, item, wanted[item])
-    position.check(path / DATA)
-    restored = ocp.load_checkpointables(path, {**wanted, DATA: position})
+    restored = ocp.load_checkpointables(path, wanted)
     return TrainState(
         params=restored["params"],
         ema=restored["ema"],

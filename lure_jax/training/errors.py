@@ -5,4 +5,4 @@ from lure_jax.errors import UserError
 
 
 class ConfigError(UserError):
-    """A config value, a checkpoint or a data position that does not fit the run."""
+    """A config value, a checkpoint or data that does not fit the run."""

@@ -14,8 +14,9 @@ from lure_jax.paths import absolute
 from lure_jax.training import checkpoints
 from lure_jax.training import state as state_lib
 from lure_jax.training.errors import ConfigError
-from lure_jax.training.mesh import batch_sharding, make_mesh, replicated, use_mesh
+from lure_jax.training.mesh import batch_sharding, make_mesh, process_share, replicated, use_mesh
 from lure_jax.training.meter import Meter
+from lure_jax.training.peers import leave_when_lost
 from lure_jax.training.progress import METRICS, MetricsWriter, Progress
 from lure_jax.training.state import Plan, Stage
 from lure_jax.training.step import Batch, Params, TrainState
@@ -38,10 +39,11 @@ def train(
 
     It begins at the workdir's own last checkpoint, else at that of `config.resume` (another workdir, taken up
     whole), else with the parameters of `config.init_from`, else from scratch. A run that was stopped and resumed
-    is bit-identical to one that was not. A stage starts from the averaged parameters of the one before.
+    is bit-identical to one that was not; on other devices it goes on with the same samples. A stage starts from the
+    averaged parameters of the one before.
 
     Args:
-        config: seed, mesh, ema, log_every, eval_every, checkpoint, max_seconds, resume, init_from, data.workers.
+        config: seed, mesh, ema, log_every, eval_every, checkpoint, max_seconds, resume, init_from.
         workdir: local or bucket path for checkpoints, metrics and pictures.
         stages: the recipe.
         init: random key -> parameters of all stages in Flax's partitioning boxes.
@@ -68,7 +70,7 @@ def train(
         init_key, step_key = make_keys()
         abstract, left_whole = state_lib.abstract_params(init, init_key, mesh)
         plans = state_lib.make_plans(stages, abstract, ema=config.ema, mesh=mesh)
-        total = plans[-1].last
+        total, share = plans[-1].last, process_share(mesh)
 
         # Where to begin
         saver = checkpoints.Checkpoints(
@@ -81,13 +83,12 @@ def train(
         found = _find(config, workdir, plans, text)
         if found:
             source, step, plan = found
-            data = plan.stage.make_data()
-            position = checkpoints.DataPosition(data, config.data.workers)
-            state = checkpoints.restore(source, step, plan.abstract, position)
+            state = checkpoints.restore(source, step, plan.abstract)
+            taken = checkpoints.saved_samples(source, step)
+            taken = (step - plan.first) * plan.stage.config.batch if taken is None else taken
             origin = f"step {step} of {source}"
         else:
-            step, plan = 0, plans[0]
-            data = plan.stage.make_data()
+            step, plan, taken = 0, plans[0], 0
             if config.init_from:
                 loaded = load_params(config.init_from, abstract, text)
                 params = state_lib.complete(loaded, init, init_key, abstract)
@@ -95,6 +96,7 @@ def train(
                 params = state_lib.init_params(init, init_key, abstract)
             state = state_lib.begin_stage(plan, params, None)
             origin = f"the parameters of {config.init_from}" if config.init_from else "scratch"
+        data = plan.stage.make_data(start=taken, share=share)
 
         writer = MetricsWriter(workdir, first=step)
         stack.callback(writer.close)
@@ -106,6 +108,7 @@ def train(
         progress.note(f"starting from {origin}")
 
         # The steps of all stages
+        stack.enter_context(leave_when_lost(workdir))
         compiled, meter = None, Meter(plan.stage.name)
         while step < total:
             batch = _to_devices(meter.next_batch(data), plan.stage.config.batch, mesh)
@@ -117,7 +120,7 @@ def train(
                 meter.restart()
             with jax.transfer_guard("disallow"):
                 state, metrics = compiled(state, batch, step_key)
-            step += 1
+            step, taken = step + 1, taken + plan.stage.config.batch
             meter.add(step, metrics, plan.stage.config.batch)
             progress.tick(step)
 
@@ -141,12 +144,11 @@ def train(
                 _close(data)
                 plan = plans[plans.index(plan) + 1]
                 state = state_lib.begin_stage(plan, state.ema, state.aux)
-                data = plan.stage.make_data()
+                data, taken = plan.stage.make_data(start=0, share=share), 0
                 compiled, meter = None, Meter(plan.stage.name)
             if saving:
                 writer.flush()
-                position = checkpoints.DataPosition(data, config.data.workers)
-                saver.save(step, state, position, stage=plan.stage.name, text=text, scores=scores)
+                saver.save(step, state, stage=plan.stage.name, samples=taken, text=text, scores=scores)
             if evaluating or saving:
                 meter.restart()
             if why_stop and step < total:

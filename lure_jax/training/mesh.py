@@ -7,16 +7,19 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from lure_jax.data.pipeline import Share
 from lure_jax.training.errors import ConfigError
 
 AXES = ("data", "fsdp", "model")
 BATCH_AXES = ("data", "fsdp")
 
-# Logical axis -> mesh axes. `data` replicates the state and splits the batch; `fsdp` splits the batch and the
-# state (parameters, EMA and moments alike, as in ZeRO-3); `model` splits the wide tensors of one layer.
-# None is replicated. A mesh axis is used once in a tensor: the first of its axes in this table takes it.
+# Logical axis -> mesh axes. `data` replicates the state and splits the batch; `model` splits the wide tensors of one
+# layer; None is replicated. A mesh axis is used once in a tensor: the first of its axes in this table takes it.
+# `fsdp` splits the batch, and the state whatever its axes are called (ZeRO-3): parameters, EMA and moments alike, each
+# tensor along the longest axis that it divides. A step gathers the parameters, and returns to the shards.
 RULES: tuple[tuple[str, Any], ...] = (
     # activations
     ("batch", BATCH_AXES),  # samples
@@ -26,7 +29,7 @@ RULES: tuple[tuple[str, Any], ...] = (
     # parameters
     ("wide", "model"),  # expanded channels: GDFN's hidden ones, query/key/value of an attention
     ("heads", "model"),  # attention heads
-    ("in", "fsdp"),  # channels a kernel reads
+    ("in", None),  # channels a kernel reads
     ("out", None),  # channels a kernel writes
     ("kernel", None),  # spatial taps of a kernel
     ("norm", None),  # one scale or bias a channel
@@ -80,35 +83,77 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def process_share(mesh: Mesh) -> Share:
+    """What this process reads of every batch: processes whose devices hold the same samples read the same.
+
+    Raises:
+        ConfigError: the devices of the processes lie so on the mesh that the batch has no equal parts.
+    """
+    owners = np.vectorize(lambda device: device.process_index)(mesh.devices).reshape(-1, mesh.shape["model"])
+    held = {int(process): tuple(np.flatnonzero((owners == process).any(1))) for process in np.unique(owners)}
+    shares = sorted(set(held.values()))
+    if len({len(share) for share in shares}) > 1 or sum(map(len, shares)) != len(owners):
+        sizes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
+        raise ConfigError(
+            f"config.mesh ({sizes}) does not share a batch equally among {len(held)} processes: make model a divisor "
+            "or a multiple of the devices of a process."
+        )
+    return Share(shares.index(held[jax.process_index()]), len(shares))
+
+
 def param_shardings(boxed: Any, mesh: Mesh) -> tuple[Any, list[str]]:
-    """Places parameters by `RULES`; an axis that its mesh axes do not divide is replicated.
+    """Places parameters by `RULES`, then each along its longest axis that fsdp divides; the rest is replicated.
 
     Args:
         boxed: tree of `ShapeDtypeStruct` in Flax's boxes, from `jax.eval_shape(init, key)`.
         mesh: the mesh of the run.
 
     Returns:
-        The tree of `NamedSharding` (unboxed structure), and one sentence a replicated axis for the log.
+        The tree of `NamedSharding` (unboxed structure), and for the log one sentence for all tensors of one shape that
+        a mesh axis does not divide.
 
     Raises:
         ValueError: a logical axis without a rule.
     """
-    left_whole: list[str] = []
+    left_whole: dict[str, list[str]] = {}
 
     def place(path: Any, leaf: jax.ShapeDtypeStruct, names: PartitionSpec) -> NamedSharding:
-        fitted = []
-        for size, axes in zip(leaf.shape, mesh_axes(names), strict=False):
-            parts = math.prod(mesh.shape[axis] for axis in axes)
+        def whole(why: str) -> None:
+            left_whole.setdefault(f"{leaf.shape}: {why}", []).append(path_name(path))
+
+        axes = mesh_axes(names) + [()] * (len(leaf.shape) - len(names))
+        for index, size in enumerate(leaf.shape):
+            parts = math.prod(mesh.shape[axis] for axis in axes[index])
             if size % parts:
-                left_whole.append(
-                    f"{path_name(path)} {leaf.shape}: the axis of {size} is not divisible by "
-                    f"{'*'.join(axes)}={parts} and stays whole"
-                )
-            fitted.append(axes if axes and not size % parts else None)
-        return NamedSharding(mesh, PartitionSpec(*fitted))
+                whole(f"the axis of {size} is not divisible by {'*'.join(axes[index])}={parts}")
+                axes[index] = ()
+        if mesh.shape["fsdp"] > 1:
+            local = [size // math.prod(mesh.shape[a] for a in on) for size, on in zip(leaf.shape, axes, strict=True)]
+            divisible = [index for index, size in enumerate(local) if size % mesh.shape["fsdp"] == 0]
+            if divisible:
+                longest = max(divisible, key=local.__getitem__)
+                axes[longest] = (*axes[longest], "fsdp")
+            else:
+                whole(f"no axis is divisible by fsdp={mesh.shape['fsdp']}")
+        return NamedSharding(mesh, PartitionSpec(*(on or None for on in axes)))
 
     shardings = jax.tree_util.tree_map_with_path(place, nn.unbox(boxed), nn.get_partition_spec(boxed))
-    return shardings, left_whole
+    return shardings, [_sentence(names, why) for why, names in left_whole.items()]
+
+
+def _sentence(names: list[str], why: str) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more} {why}"
+
+
+def gathered(shardings: Any) -> Any:
+    """The shardings with which a step computes: whole over fsdp, still split over model."""
+
+    def without_fsdp(sharding: NamedSharding) -> NamedSharding:
+        kept = [tuple(axis for axis in _axes_of(on) if axis != "fsdp") or None for on in sharding.spec]
+        return NamedSharding(sharding.mesh, PartitionSpec(*kept))
+
+    return jax.tree.map(without_fsdp, shardings)
 
 
 def mesh_axes(names: Sequence[str | None]) -> list[tuple[str, ...]]:
@@ -123,10 +168,14 @@ def mesh_axes(names: Sequence[str | None]) -> list[tuple[str, ...]]:
         if name is not None and name not in known:
             raise ValueError(f"a parameter has the logical axis {name!r}, which mesh.RULES lacks.")
     for name, axes in RULES:
-        axes = (axes,) if isinstance(axes, str) else tuple(axes or ())
+        axes = _axes_of(axes)
         if name in names and not any(set(axes) & set(other) for other in found):
             found[names.index(name)] = axes
     return found
+
+
+def _axes_of(entry: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (entry,) if isinstance(entry, str) else tuple(entry or ())
 
 
 def path_name(path: Any) -> str:

@@ -24,16 +24,16 @@ class Stage:
         name: as in `config.recipe`.
         objective: what it minimises.
         steps: how many optimizer steps it takes.
-        config: batch (global), optimizer, lr, final_lr, warmup (steps), weight_decay, clip.
-        make_data: makes the process's own data iterator at its beginning: `next` gives a dict of NumPy arrays
-            (batch / processes, ...), `get_state` and `set_state` its position.
+        config: batch (global), microbatches, optimizer, lr, final_lr, warmup (steps), weight_decay, clip.
+        make_data: (start=, share=) -> iterator over a process's share of the batches (`data.pipeline.Share`) from the
+            stage's sample `start` on: dicts of NumPy arrays (batch / share.count, ...).
     """
 
     name: str
     objective: steps.Objective
     steps: int
     config: Any
-    make_data: Callable[[], Any]
+    make_data: Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def complete(params: Any, init: Callable, key: jax.Array, abstract: Any) -> Any:
     return {**params, **init_params(lambda key: {prefix: init(key)[prefix] for prefix in missing}, key, missing)}
 
 
-def make_plans(stages: Sequence[Stage], params: Any, *, ema: float, mesh: Mesh) -> list[Plan]:
+def make_plans(stages: Sequence[Stage], params: Any, *, ema: float, mesh: Mesh, aux: Any = None) -> list[Plan]:
     """Lays the stages end to end and works out the state of each.
 
     Args:
@@ -90,6 +90,7 @@ def make_plans(stages: Sequence[Stage], params: Any, *, ema: float, mesh: Mesh) 
         params: from `abstract_params`.
         ema: decay of the averaged parameters.
         mesh: the mesh of the run.
+        aux: what the first stage's objective begins from.
 
     Returns:
         One plan a stage.
@@ -98,7 +99,6 @@ def make_plans(stages: Sequence[Stage], params: Any, *, ema: float, mesh: Mesh) 
         ConfigError: a stage without steps, a batch that does not divide, learning-rate factors that fit nothing.
     """
     plans: list[Plan] = []
-    aux = None
     for stage in stages:
         _check(stage, params, mesh)
         first = plans[-1].last if plans else 0
@@ -111,7 +111,15 @@ def make_plans(stages: Sequence[Stage], params: Any, *, ema: float, mesh: Mesh) 
         )
         aux = jax.eval_shape(stage.objective.begin, aux)
         abstract = _abstract_state(params, optimizer, factors, aux, mesh)
-        step = steps.make_step(stage.objective, optimizer, schedule, ema=ema, first_step=first)
+        step = steps.make_step(
+            stage.objective,
+            optimizer,
+            schedule,
+            ema=ema,
+            first_step=first,
+            microbatches=config.microbatches,
+            shardings=jax.tree.map(lambda leaf: leaf.sharding, params),
+        )
         plans.append(Plan(stage, first, first + stage.steps, optimizer, step, abstract))
     return plans
 
@@ -176,10 +184,10 @@ def _check(stage: Stage, params: Any, mesh: Mesh) -> None:
             f"config.stages.{stage.name}.warmup is {stage.config.warmup} steps, but must be at least 0 and less "
             f"than the stage's {stage.steps} steps."
         )
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    if stage.config.batch % parts or stage.config.batch % jax.process_count():
+    parts, micro = mesh.shape["data"] * mesh.shape["fsdp"], stage.config.microbatches
+    if micro < 1 or stage.config.batch % (parts * micro):
         raise ConfigError(
             f"config.stages.{stage.name}.batch is {stage.config.batch}, but must be divisible by the "
-            f"{parts} devices along data and fsdp and by the {jax.process_count()} processes."
+            f"{parts} devices along data and fsdp times microbatches={micro}."
         )
     steps.check_lr_factors(params, stage.objective.lr_factors)

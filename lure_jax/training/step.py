@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int
 
 from lure_jax.training.errors import ConfigError
+from lure_jax.training.mesh import gathered
 
 Params = Any
 Batch = Mapping[str, Array]
@@ -148,6 +150,8 @@ def make_step(
     *,
     ema: float,
     first_step: int,
+    microbatches: int = 1,
+    shardings: Params | None = None,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]:
     """Makes the function of one optimizer step, to be compiled by the caller.
 
@@ -160,20 +164,37 @@ def make_step(
         schedule: the optimizer's, to report the learning rate.
         ema: decay of the average at the end of its warm-up, in [0, 1).
         first_step: the global step at which the stage begins.
+        microbatches: parts of the batch whose gradients are taken one after the other, and averaged: the memory of
+            a part is enough. An objective that is a mean over samples does not change.
+        shardings: of the parameters, which are gathered over fsdp to compute, and of their gradients; None does
+            without.
 
     Returns:
         (state, batch, seed key) -> (state, metrics): loss, the objective's terms, grad_norm before the clip, lr.
     """
+    whole = None if shardings is None else gathered(shardings)
+    own = None if shardings is None else split(shardings, objective.lr_factors)[0]
+
+    def placed(tree: Params, where: Params | None) -> Params:
+        return tree if where is None else jax.lax.with_sharding_constraint(tree, where)
 
     def step(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Metrics]:
         local = state.step - first_step
         rng = jax.random.fold_in(key, state.step)
         trainable, frozen = split(state.params, objective.lr_factors)
 
-        def loss_fn(trainable: Params) -> tuple[Array, tuple[Metrics, Any]]:
-            return objective.loss(merge(trainable, frozen), batch, rng, local, state.aux)
+        def gradient(batch: Batch, rng: Array) -> tuple[tuple[Array, tuple[Metrics, Any]], Params]:
+            def loss_fn(trainable: Params) -> tuple[Array, tuple[Metrics, Any]]:
+                params = placed(merge(trainable, frozen), whole)
+                return objective.loss(params, batch, rng, local, state.aux)
 
-        (loss, (terms, aux)), grads = jax.value_and_grad(loss_fn, has_aux=True)(trainable)
+            measured, grads = jax.value_and_grad(loss_fn, has_aux=True)(trainable)
+            return measured, placed(grads, own)
+
+        if microbatches == 1:
+            (loss, (terms, aux)), grads = gradient(batch, rng)
+        else:
+            (loss, (terms, aux)), grads = _accumulate(gradient, batch, rng, microbatches, trainable)
         updates, moments = optimizer.update(grads, state.optimizer, trainable)
         trainable = optax.apply_updates(trainable, updates)
 
@@ -191,3 +212,24 @@ def make_step(
         return new, metrics
 
     return step
+
+
+def _accumulate(gradient: Callable, batch: Batch, rng: Array, parts: int, params: Params) -> Any:
+    """The mean over the parts of a batch of what `gradient` gives: every `parts`-th sample, so that none moves.
+
+    Of an aux, counts are those of the last part: each begins from the step's own aux.
+    """
+
+    def divide(x: Array) -> Array:
+        x = x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+        return nn.with_logical_constraint(x, (None, "batch") + (None,) * (x.ndim - 2))
+
+    def add(total: Params, part: tuple[Batch, Array]) -> tuple[Params, Any]:
+        samples, index = part
+        measured, grads = gradient(samples, jax.random.fold_in(rng, index))
+        return jax.tree.map(jnp.add, total, grads), measured
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    total, measured = jax.lax.scan(add, zeros, (jax.tree.map(divide, dict(batch)), jnp.arange(parts)))
+    mean = lambda x: x.mean(0) if jnp.issubdtype(x.dtype, jnp.floating) else x[-1]  # noqa: E731
+    return jax.tree.map(mean, measured), jax.tree.map(lambda grad: grad / parts, total)

@@ -4,17 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
+import numpy as np
 import pytest
 
 from lure_jax.training.errors import ConfigError
-from lure_jax.training.mesh import AXES, RULES, make_mesh, path_name
+from lure_jax.training.mesh import AXES, RULES, make_mesh, path_name, process_share
 
 SCRIPT = """
 import json, jax, jax.numpy as jnp, flax.linen as nn
 from lure_jax.training.errors import ConfigError
-from lure_jax.training.mesh import make_mesh, param_shardings
+from lure_jax.training.mesh import gathered, make_mesh, param_shardings
 shapes = {}
 for sizes in ((-1, 1, 1), (2, 2, 2), (1, -1, 4)):
     shapes[str(sizes)] = dict(make_mesh(dict(zip(("data", "fsdp", "model"), sizes))).shape)
@@ -25,12 +28,13 @@ for sizes in ((3, 1, 1), (-1, -1, 1), (0, 1, 1), (-1, 3, 1)):
     except ConfigError as error:
         errors.append(str(error))
 box = lambda shape, names: nn.LogicallyPartitioned(jax.ShapeDtypeStruct(shape, jnp.float32), names)
-tree = {"a": {"kernel": box((3, 3, 8, 12), ("kernel", "kernel", "in", "wide"))},
-        "b": {"kernel": box((5, 12), ("in", "wide"))}, "c": box((7,), ("norm",))}
+tree = {"conv": box((3, 3, 8, 12), ("kernel", "kernel", "in", "wide")), "uneven": box((5, 9), ("in", "wide")),
+        "uneven_too": box((5, 9), ("in", "wide")), "one_axis": box((4,), ("wide",)), "norm": box((7,), ("norm",)),
+        "long": box((64, 6), ("in", "wide"))}
 shardings, whole = param_shardings(tree, make_mesh(dict(data=2, fsdp=2, model=2)))
 spec = lambda sharding: ["*".join((axes,) if isinstance(axes, str) else axes or ()) for axes in sharding.spec]
-specs = {name: spec(shardings[name]["kernel"]) for name in "ab"}
-print(json.dumps([shapes, errors, specs, shardings["a"]["kernel"].shard_shape((3, 3, 8, 12)), whole]))
+specs = {name: [spec(shardings[name]), spec(gathered(shardings[name]))] for name in tree}
+print(json.dumps([shapes, errors, specs, shardings["conv"].shard_shape((3, 3, 8, 12)), whole]))
 """
 
 
@@ -44,8 +48,48 @@ def test_rules_and_meshes_on_eight_devices():
     assert shapes["(1, -1, 4)"] == {"data": 1, "fsdp": 2, "model": 4}
     assert len(errors) == 4 and all(error.startswith("config.mesh (data=") for error in errors)
     assert shard == [3, 3, 4, 6]
-    assert specs == {"a": ["", "", "fsdp", "model"], "b": ["", "model"]}
-    assert len(whole) == 1 and whole[0].startswith("b/kernel (5, 12): the axis of 5") and "fsdp=2" in whole[0]
+    assert specs == {  # sharded, and gathered to compute
+        "conv": [["", "", "fsdp", "model"], ["", "", "", "model"]],
+        "uneven": [["", ""], ["", ""]],
+        "uneven_too": [["", ""], ["", ""]],
+        "one_axis": [["model*fsdp"], ["model"]],
+        "norm": [[""], [""]],
+        "long": [["fsdp", "model"], ["", "model"]],
+    }
+    assert whole == [
+        "norm (7,): no axis is divisible by fsdp=2",
+        "uneven and 1 more (5, 9): the axis of 9 is not divisible by model=2",
+        "uneven and 1 more (5, 9): no axis is divisible by fsdp=2",
+    ]
+
+
+class Device(NamedTuple):
+    process_index: int
+
+
+@pytest.mark.parametrize(
+    ("shape", "owners", "shares"),
+    [
+        ((2, 2, 1), [0, 0, 1, 1], [(0, 2), (1, 2)]),
+        ((1, 4, 1), [1, 1, 0, 0], [(1, 2), (0, 2)]),  # in whichever order the devices lie
+        ((1, 2, 2), [0, 1, 2, 3], [(0, 2), (0, 2), (1, 2), (1, 2)]),  # a model over two processes
+        ((1, 1, 4), [0, 0, 1, 1], [(0, 1), (0, 1)]),
+    ],
+)
+def test_what_a_process_reads_follows_its_devices(shape, owners, shares, monkeypatch):
+    grid = SimpleNamespace(devices=np.array([*map(Device, owners), None], object)[:-1].reshape(shape))
+    grid.shape = dict(zip(AXES, shape, strict=True))
+    for process, expected in enumerate(shares):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        assert process_share(grid) == expected
+
+
+def test_a_mesh_that_cuts_batches_unevenly_is_refused():
+    devices = np.empty((1, 3, 2), object)
+    devices[:] = [[[Device(0), Device(0)], [Device(0), Device(1)], [Device(1), Device(1)]]]
+    grid = SimpleNamespace(devices=devices, shape=dict(data=1, fsdp=3, model=2))
+    with pytest.raises(ConfigError, match="does not share a batch equally among 2 processes"):
+        process_share(grid)
 
 
 def test_mesh_that_does_not_fit_names_the_devices():

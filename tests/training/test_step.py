@@ -118,6 +118,47 @@ def test_steps_count_within_the_stage_and_draw_anew_by_the_global_one():
     assert float(run(1, first_step=101)[1][0]["draw"]) == float(history[1]["draw"])
 
 
+class Mean:
+    """A mean over samples: a network of one wide layer, a float and a count in aux."""
+
+    name, lr_factors = "mean", {}
+
+    def loss(self, params, batch, rng, step, aux):
+        hidden = jnp.sin(batch["x"] @ params["in"])
+        error = jnp.mean(jnp.square(jnp.tanh(hidden) @ params["out"] - batch["y"]))
+        aux = {"mean": 0.9 * aux["mean"] + 0.1 * error, "count": aux["count"] + 1}
+        return error, ({"error": error}, aux)
+
+
+def mean_step(microbatches, samples=64, width=512):
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape) / 8, jnp.float32)  # noqa: E731
+    params = {"in": draw(16, width), "out": draw(width, 3)}
+    batch = {"x": 8 * draw(samples, 16), "y": draw(samples, 3)}
+    schedule = steps.make_schedule(lr=0.1, final_lr=0.01, warmup=2, steps=6)
+    optimizer = steps.make_optimizer(schedule, name="adamw", weight_decay=0.1, clip=1.0, lr_factors={})
+    step = steps.make_step(Mean(), optimizer, schedule, ema=0.3, first_step=0, microbatches=microbatches)
+    aux = {"mean": jnp.float32(1), "count": jnp.int32(0)}
+    state = TrainState(jnp.int32(0), params, params, optimizer.init(params), aux)
+    return jax.jit(step).lower(state, batch, jax.random.key(0)).compile(), state, batch
+
+
+def test_microbatches_make_the_step_of_the_whole_batch_with_the_memory_of_a_part():
+    compiled, memory = {}, {}
+    for parts in (1, 4):
+        step, state, batch = mean_step(parts)
+        memory[parts] = step.memory_analysis().temp_size_in_bytes
+        for _ in range(3):
+            state, metrics = step(state, batch, jax.random.key(0))
+        compiled[parts] = state, metrics
+    (whole, expected), (summed, metrics) = compiled.values()
+    for name in expected:
+        np.testing.assert_allclose(metrics[name], expected[name], rtol=1e-5, err_msg=name)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), summed, whole)
+    assert int(summed.aux["count"]) == 3
+    assert memory[4] < 0.6 * memory[1]
+
+
 def test_the_longest_whole_prefix_wins():
     assert steps.lr_factor("a/kernel", FACTORS) == 0.5
     assert steps.lr_factor("a/frozen/kernel", FACTORS) == 0.0

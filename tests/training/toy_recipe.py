@@ -1,7 +1,10 @@
 """A two-stage recipe small enough to run in seconds; as a script, the process that a test stops or multiplies."""
 
 import dataclasses
+import functools
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +16,9 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from lure_jax.data.pipeline import batches
+from lure_jax.data.sources import Endless
+from lure_jax.training import checkpoints
 from lure_jax.training.loop import train
 from lure_jax.training.state import Stage
 
@@ -66,23 +72,31 @@ class Samples(grain.transforms.RandomMap):
         return {"x": x, "y": np.sin(x[:3] * 3), "index": np.int32(element)}
 
 
-def make_data(seed, batch=BATCH):
-    processes = jax.process_count()
-    samples = grain.MapDataset.range(1000).seed(seed).shuffle().repeat().random_map(Samples())
-    share = samples[jax.process_index() :: processes]
-    return iter(share.to_iter_dataset().batch(batch // processes, drop_remainder=True))
+def make_data(seed, batch=BATCH, record=None, **place):
+    """The batches of `data.pipeline` of a thousand numbers; with `record`, a folder, what was read is noted there."""
+    samples = grain.MapDataset.source(Endless(range(1000), seed)).seed(seed).random_map(Samples())
+    read = batches([(samples, 1.0)], 0, batch, seed, **place)
+    return read if record is None else noted(read, f"{record}/{seed}_{jax.process_index()}")
+
+
+def noted(read, path):
+    for batch in read:
+        with open(path, "a") as file:
+            file.write(json.dumps(batch["index"].tolist()) + "\n")
+        yield batch
 
 
 def stage_config(**changes):
-    values = dict(batch=BATCH, optimizer="adamw", lr=1e-2, final_lr=1e-4, warmup=2, weight_decay=1e-2, clip=1.0)
-    return ml_collections.ConfigDict(values | changes)
+    values = dict(batch=BATCH, microbatches=1, optimizer="adamw", lr=1e-2, final_lr=1e-4, warmup=2)
+    return ml_collections.ConfigDict(values | dict(weight_decay=1e-2, clip=1.0) | changes)
 
 
-def make_stages(steps=(10, 10), poison=-1, first=Regression()):  # noqa: B008
+def make_stages(steps=(10, 10), poison=-1, first=Regression(), record=None, **changes):  # noqa: B008
     second = Regression(name="decoder only", lr_factors={"encoder": 0.0}, poison=poison)
+    one, two = (functools.partial(make_data, seed, record=record) for seed in (1, 2))
     return [
-        Stage("both", first, steps[0], stage_config(optimizer="muon"), lambda: make_data(1)),
-        Stage("decoder", second, steps[1], stage_config(), lambda: make_data(2)),
+        Stage("both", first, steps[0], stage_config(optimizer="muon", **changes), one),
+        Stage("decoder", second, steps[1], stage_config(**changes), two),
     ]
 
 
@@ -90,7 +104,6 @@ def make_config(**changes):
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.mesh = dict(data=-1, fsdp=1, model=1)
-    config.data = dict(workers=0)
     config.ema = 0.9
     config.log_every = 5
     config.eval_every = 0
@@ -107,11 +120,23 @@ def run(workdir, *, stages=None, init=init, evaluate=None, **changes) -> Any:
     return train(make_config(**changes), workdir, stages=stages or make_stages(), init=init, evaluate=evaluate)
 
 
+def killed_while_saving(save, at):
+    """`Checkpoints.save` of a process that is killed at a step, with its part of the checkpoint under way."""
+
+    def save_and_die(self, step, *args, **kwargs):
+        save(self, step, *args, **kwargs)
+        if step == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return save_and_die
+
+
 if __name__ == "__main__":
     options = json.loads(sys.argv[2])
-    cache = options.pop("cache")
-    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_compilation_cache_dir", options.pop("cache"))
     if port := options.pop("port", None):
         jax.distributed.initialize(f"127.0.0.1:{port}", options.pop("processes"), options.pop("process"))
-    steps = options.pop("steps", (10, 10))
-    run(sys.argv[1], stages=make_stages(steps), **options)
+    if at := options.pop("die_saving", None):
+        checkpoints.Checkpoints.save = killed_while_saving(checkpoints.Checkpoints.save, at)
+    stages = make_stages(options.pop("steps", (10, 10)), record=options.pop("record", None))
+    run(sys.argv[1], stages=stages, **options)
