@@ -10,7 +10,7 @@ from lure_jax.models.blocks import Mask
 
 SCALES = (1, 2, 4)  # pixels: camera noise is coarser than one
 PATCH = 8  # pixels
-SAMPLE = 4  # one pixel in so many along both axes tells of the values
+SAMPLE = 4  # of so many pixels along both axes, one is looked at for its value
 FLOOR = 1 / 1024  # a quarter of an 8-bit step; smaller differences are rounding
 DARK, BRIGHT = 0.02, 0.98
 
@@ -20,9 +20,9 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
 
     Of luma and chroma at three scales, along columns and rows: the logarithm of the mean difference between neighbours,
     and the mean of its logarithm, which flat areas decide: noise raises it and edges do not (a sample of the pixels at
-    the finer scales). Of the row and column means of luma the same, which stripes raise. The shares of dark and of bright values; the mean value, and the mean
-    over patches of the least and the greatest one, and of the least over all colours (the dark channel, He et al.
-    2009).
+    the finer scales). Of the row and column means of luma the same, which stripes raise. The shares of dark and of
+    bright values; the mean value, and the mean over patches of the least and the greatest one, and of the least over
+    all colours (the dark channel, He et al. 2009).
 
     Args:
       image: (B,H,W,3) in [0,1], sides multiples of `PATCH`.
