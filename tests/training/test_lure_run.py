@@ -37,9 +37,9 @@ def run(workdir, data_dir, *changes, devices=1):
     )  # fmt: skip
 
 
-def metrics(workdir: pathlib.Path) -> dict[int, dict]:
+def metrics(workdir: pathlib.Path, split: str = "train") -> dict[int, dict]:
     rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return {row["step"]: row for row in rows if row["split"] == "train"}
+    return {row["step"]: row for row in rows if row["split"] == split}
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,10 @@ def test_eight_devices_follow_one(unstopped, data_dir, tmp_path):
     np.testing.assert_allclose(eight[1]["grad_norm"], one[1]["grad_norm"], rtol=1e-4)
     for step in range(1, 11):
         np.testing.assert_allclose(eight[step]["loss"], one[step]["loss"], rtol=1e-3, err_msg=f"step {step}")
+    one, eight = (metrics(folder, "eval")[10] for folder in (unstopped, workdir))
+    scores = [name for name in one if name.startswith("psnr")]
+    assert len(scores) > 10
+    np.testing.assert_allclose([eight[name] for name in scores], [one[name] for name in scores], atol=0.1)
 
 
 def _leaves(tree, path=""):
