@@ -78,10 +78,9 @@ def test_arms_have_nearly_equal_parameters_and_equal_schedules():
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", NETWORKS)
 def test_a_step_lowers_the_error(arm):
-    """The network of each arm without its middle level, which halves the compilation."""
+    """The network of each arm with one level alone, which is quickly compiled."""
     model = models.build(ablations.get_config(arm).model)
-    sizes = model.sizes._replace(widths=(16, 80), blocks=(1, 1), heads=(1, 4))
-    model = model.clone(sizes=sizes)
+    model = model.clone(sizes=model.sizes._replace(widths=(16,), blocks=(1,), heads=(1,)))
     image = jax.random.uniform(jax.random.key(1), (1, 16, 16, 3))
     ids = jnp.asarray(prompt_ids([condition_id("visible", "noise")], 2))[None]
 
@@ -101,7 +100,7 @@ def test_a_step_lowers_the_error(arm):
     after, _ = error(jax.tree.map(lambda p, g: p - 1e-2 / length * g, params, gradient))
     assert np.isfinite(length) and float(after) < float(before)
     text = "channel_affine" if arm == "channel_affine" else "tga"
-    assert np.abs(gradient["encoder"]["up_0"][text]["modulation"]["kernel"]).max() > 0
+    assert np.abs(gradient["encoder"]["bottom"][text]["modulation"]["kernel"]).max() > 0
 
 
 def test_a_channel_affine_is_one_for_all_pixels_and_the_mean_of_the_tokens_present():

@@ -9,9 +9,11 @@ from random_model import save_random_model
 
 from lure_jax.cli import main
 from lure_jax.inference import images, sheet
-from lure_jax.inference.explanation import Explanation, Level
+from lure_jax.inference.explanation import Explanation, Level, explain
 from lure_jax.inference.fuser import Fuser
 from lure_jax.text.conditions import condition_id
+from lure_jax.text.prompts import prompt_ids
+from lure_jax.text.source import Text
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((26, 37, 3)).astype(np.float32)  # padded at both sides
@@ -184,3 +186,37 @@ def test_bad_input_is_one_sentence(folder, pair, tmp_path, given, message, monke
     result = _explain(folder, tmp_path, *given)
     assert result.exit_code == 2 and message in result.output and len(result.output.strip().splitlines()) == 1
     assert not (tmp_path / "sheet.png").exists()
+
+
+class Sown:
+    """A network of one place, whose maps are given."""
+
+    def __init__(self, read, present):
+        rng = np.random.default_rng(1)
+        self.weights = rng.random((1, 6, 2, present.shape[1]))  # 2 x 3 pixels, two heads
+        self.affine = rng.standard_normal((1, 2, 3, 8))
+        self.told = read, present, {"up_0": {"tga": {"weights": (self.weights,), "affine": (self.affine,)}}}
+
+    def maps(self, image, modality, prompt, mask):
+        return self.told
+
+
+def test_sentences_as_clip_reads_them():
+    text = Text(np.zeros((1, 5, 4)), np.array([[True, True, True, False, False]]))
+    network = Sown(text, text.mask)
+    found = explain(network, np.zeros((1, 4, 6, 3)), "visible", text, None, (4, 6))
+    (level,) = found.levels
+    assert found.prompts == ("the sentence",) and level.stride == 2
+    expected = network.weights[0, :, :, :3].mean(1).T.reshape(1, 3, 2, 3)
+    np.testing.assert_allclose(level.attention, expected, rtol=1e-6)
+
+
+def test_conditions_of_several_lengths_and_an_empty_slot():
+    ids = prompt_ids([condition_id("visible", "haze"), condition_id("visible", "noise")], 3)[None]
+    present = np.array([[1, 1, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0]], bool)  # four tokens a slot
+    network = Sown(ids, present)
+    found = explain(network, np.zeros((1, 4, 6, 3)), "visible", ids, None, (3, 5))
+    (level,) = found.levels
+    assert found.prompts == ("haze", "noise") and level.attention.shape == (2, 3, 2, 3)
+    np.testing.assert_allclose(level.attention[1, 1], network.weights[0, :, :, 5].mean(1).reshape(2, 3), rtol=1e-6)
+    np.testing.assert_allclose(level.beta, np.abs(network.affine[0, ..., 4:]).mean(-1), rtol=1e-6)
