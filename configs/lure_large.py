@@ -6,5 +6,5 @@ from configs import lure_base
 def get_config():
     config = lure_base.get_config()
     config.model.preset = "large"
-    config.model.remat = True
+    config.model.remat = "blocks"
     return config

@@ -2,9 +2,13 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import io
+import os
 import re
+import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +18,7 @@ from absl import logging
 from etils import epath
 
 from lure_jax.data import tonemap
+from lure_jax.paths import is_bucket
 from lure_jax.text.conditions import INFRARED, VISIBLE
 from tfds_builders.files import DataError
 from tfds_builders.layouts import Folders, Hashed, Layout, RestorationRow, Row
@@ -22,6 +27,7 @@ from tfds_builders.restoration import Restoration
 
 __all__ = ["DataError", "Entry", "Source", "Summary", "build", "listing", "open_split"]
 
+INFO = "dataset_info.json"  # what makes a folder a built data set
 BUILDERS = {"pairs": Pairs, "restoration": Restoration}
 CONDITION_NAMES = {"visible": VISIBLE, "infrared": INFRARED}
 
@@ -96,7 +102,8 @@ def build(
     target = data_dir / entry.builder / row.name
     if target.exists() and not overwrite:
         raise DataError(f"{target} is already built: overwrite it, or save under another name.")
-    workshop = data_dir / f".building-{uuid.uuid4().hex[:8]}"
+    place = epath.Path(tempfile.gettempdir()) if is_bucket(data_dir) else data_dir
+    workshop = place / f".building-{uuid.uuid4().hex[:8]}"
     try:
         with quiet_tfds():
             builder = BUILDERS[entry.builder](
@@ -104,10 +111,14 @@ def build(
             )
             builder.download_and_prepare()
         counts = {split: info.num_examples for split, info in builder.info.splits.items()}
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            target.rename(workshop / "replaced")
-        (workshop / entry.builder / row.name).rename(target)
+        made = workshop / entry.builder / row.name
+        if is_bucket(target):
+            upload(made, target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                target.rename(workshop / "replaced")
+            made.rename(target)
     finally:
         if workshop.exists():
             workshop.rmtree()
@@ -125,7 +136,7 @@ def open_split(name: str, data_dir: epath.PathLike, split: str) -> Source:
     Raises:
       DataError: not built yet, or no such split.
     """
-    builder = tfds.builder_from_directory(built_folder(name, data_dir))
+    builder = tfds.builder_from_directory(at_hand(built_folder(name, data_dir)))
     for part in split.split("+"):
         if part.split("[")[0].strip() not in builder.info.splits:
             known = ", ".join(builder.info.splits)
@@ -151,7 +162,7 @@ def built_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
     data_dir = epath.Path(data_dir)
     folders = (data_dir / name, *(data_dir / kind / name for kind in BUILDERS))
     versions = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
-    built = [path for path in versions if path.name[0].isdigit() and (path / "dataset_info.json").exists()]
+    built = [path for path in versions if path.name[0].isdigit() and (path / INFO).exists()]
     if not built:
         raise DataError(
             f"Data set {name!r} is not built in {data_dir}: "
@@ -160,6 +171,40 @@ def built_folder(name: str, data_dir: epath.PathLike) -> epath.Path:
     if len({path.parent for path in built}) > 1:
         raise DataError(f"{name!r} is ambiguous in {data_dir}: say pairs/{name} or restoration/{name}.")
     return max(built, key=lambda path: [int(part) for part in path.name.split(".")])
+
+
+def at_hand(folder: epath.Path) -> epath.Path:
+    """The folder of a built data set, or its copy in the cache if it is in a bucket: array_record reads disks alone."""
+    if not is_bucket(folder):
+        return folder
+    cache = epath.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lure_jax" / "data"
+    version = hashlib.sha256((folder / INFO).read_bytes()).hexdigest()[:12]
+    copy = cache / folder.parent.name / version
+    if copy.exists():
+        return copy
+    draft = copy.with_name(f".{version}-{uuid.uuid4().hex[:8]}")
+    draft.mkdir(parents=True)
+    for file in folder.iterdir():
+        _copy(file, draft / file.name)
+    try:
+        draft.rename(copy)
+    except OSError:  # another process of this machine was first
+        draft.rmtree()
+    return copy
+
+
+def upload(made: epath.Path, target: epath.Path) -> None:
+    """Copies a data set with its versions into a bucket, in the place of what is there; each version's `INFO` last."""
+    if target.exists():
+        target.rmtree()
+    for version in made.iterdir():
+        for file in sorted(version.iterdir(), key=lambda file: file.name == INFO):
+            _copy(file, target / version.name / file.name)
+
+
+def _copy(file: epath.Path, target: epath.Path) -> None:
+    with file.open("rb") as source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
 
 
 def _find_entry(name: str) -> Entry:

@@ -20,11 +20,7 @@ WINDOW = 1024  # samples that are shuffled among themselves
 SLOTS = 2  # prompts an image can carry in training
 
 
-class Share(NamedTuple):
-    """What a process reads of every batch: the `index`-th of `count` equal parts."""
-
-    index: int = 0
-    count: int = 1
+Share = tuple[int, int]  # what a process reads of every batch: the (index)-th of (count) equal parts
 
 
 def make_iterator(
@@ -33,7 +29,7 @@ def make_iterator(
     *,
     seed: int,
     start: int = 0,
-    share: Share = Share(),  # noqa: B008
+    share: Share = (0, 1),
 ) -> grain.DatasetIterator:
     """An endless iterator over a process's share of a stage's batches.
 
@@ -47,7 +43,7 @@ def make_iterator(
       share: of this process.
 
     Returns:
-      Iterator of dicts of numpy arrays, each of the leading size batch / share.count (keys: house.md, Batch).
+      Iterator of dicts of numpy arrays, each of the leading size batch / count of shares (keys: house.md, Batch).
 
     Raises:
       UserError: if the batch does not divide among the shares.
@@ -62,7 +58,7 @@ def batches(
     batch: int,
     seed: int,
     start: int = 0,
-    share: Share = Share(),  # noqa: B008
+    share: Share = (0, 1),
 ) -> grain.DatasetIterator:
     """A process's share of the batches of a pool.
 
@@ -76,8 +72,9 @@ def batches(
     Raises:
       UserError: if the batch does not divide among the shares.
     """
-    if batch % share.count:
-        raise UserError(f"config.stages.*.batch={batch} does not divide among {share.count} processes.")
+    own, rest = divmod(batch, share[1])
+    if rest:
+        raise UserError(f"config.stages.*.batch={batch} does not divide among {share[1]} processes.")
     datasets, weights = zip(*pool, strict=True)
     mixed = grain.MapDataset.mix(datasets, weights) if len(datasets) > 1 else datasets[0]
     # `mix` takes the data sets in turn, so that neighbours in a batch would share their condition
@@ -86,7 +83,7 @@ def batches(
     samples = samples.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
     if workers:
         samples = samples.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=4))
-    return iter(samples.batch(batch // share.count, drop_remainder=True))
+    return iter(samples.batch(own, drop_remainder=True))
 
 
 class SharedBatches(grain.MapDataset):
@@ -101,17 +98,18 @@ class SharedBatches(grain.MapDataset):
 
     def __init__(self, parent: grain.MapDataset, start: int, batch: int, share: Share):
         super().__init__(parent)
-        self._start, self._batch, self._share = start, batch, share
+        index, count = share
+        self._own, self._batch = batch // count, batch
+        self._start, self._skipped = start, start + index * self._own
 
     def __len__(self) -> int:
-        return (len(self._parent) - self._start) // self._batch * (self._batch // self._share.count)
+        return (len(self._parent) - self._start) // self._batch * self._own
 
     def __getitem__(self, index):
         if isinstance(index, slice):
             return self.slice(index)
-        own = self._batch // self._share.count
-        number, place = divmod(index, own)
-        return self._parent[self._start + number * self._batch + self._share.index * own + place]
+        number, place = divmod(index, self._own)
+        return self._parent[self._skipped + number * self._batch + place]
 
 
 class Part(NamedTuple):

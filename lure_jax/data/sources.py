@@ -2,13 +2,16 @@
 
 import os
 import pathlib
+import tempfile
 
 import jax
 import numpy as np
+import tensorflow_datasets as tfds
 from etils import epath
 from jax.experimental import multihost_utils
 
 from lure_jax.data import catalog
+from lure_jax.paths import is_bucket
 
 SYNTHETIC = "synthetic_scenes/"
 
@@ -53,11 +56,18 @@ def render(name: str, data_dir: epath.PathLike) -> catalog.Summary:
     if size not in SyntheticScenes.builder_configs:
         known = ", ".join(SYNTHETIC + known for known in SyntheticScenes.builder_configs)
         raise catalog.DataError(f"There are no scenes {name!r}: there are {known}.")
-    scenes = SyntheticScenes(config=size, data_dir=data_dir, file_format="array_record")
-    with catalog.quiet_tfds():
-        scenes.download_and_prepare()
+    target = epath.Path(data_dir) / "synthetic_scenes" / size
+    with tempfile.TemporaryDirectory() as folder:
+        place = folder if is_bucket(data_dir) else data_dir
+        scenes = SyntheticScenes(config=size, data_dir=place, file_format="array_record")
+        if place is data_dir or not (target / str(scenes.version) / catalog.INFO).exists():
+            with catalog.quiet_tfds():
+                scenes.download_and_prepare()
+        if place is not data_dir and epath.Path(scenes.data_dir).exists():
+            catalog.upload(epath.Path(scenes.data_dir).parent, target)
+    scenes = tfds.builder_from_directory(target / str(scenes.version))
     counts = {split: info.num_examples for split, info in scenes.info.splits.items()}
-    return catalog.Summary(SYNTHETIC + size, epath.Path(scenes.data_dir), counts)
+    return catalog.Summary(SYNTHETIC + size, target / str(scenes.version), counts)
 
 
 def _build_missing(name: str, data_dir: epath.Path, source: epath.PathLike | None) -> None:

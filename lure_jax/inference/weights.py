@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from lure_jax.errors import UserError
 from lure_jax.inference import single_file
 from lure_jax.models import registry
-from lure_jax.paths import absolute
+from lure_jax.paths import absolute, is_bucket
 from lure_jax.text.clip import ClipError
 from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
@@ -68,7 +68,8 @@ def save(
 ) -> None:
     """Writes a released model as a folder; a folder of that name is replaced when the new one is complete.
 
-    All processes of a run call it together.
+    All processes of a run call it together. In a bucket, which can't rename, the old folder goes first, and the file
+    that makes a folder a model comes last.
 
     Args:
       folder: local or bucket path.
@@ -86,21 +87,22 @@ def save(
 
     folder = absolute(folder)
     config = describe(model_config, thresholds, prompts)
-    draft = folder.parent / f".{folder.name}.writing"
+    draft = folder if is_bucket(folder) else folder.parent / f".{folder.name}.writing"
     writer = jax.process_index() == 0
     if writer and draft.exists():
         draft.rmtree()
     _together("removed")
     ocp.save(draft / PARAMS, jax.tree.map(lambda leaf: leaf.astype(np.float32), nn.unbox(params)))
     if writer:
-        (draft / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         if prompts:
             (draft / PROMPTS).write_bytes(prompts.write())
         if licence:
             (draft / LICENCE).write_text(licence)
-        if folder.exists():
-            folder.rmtree()
-        draft.rename(folder)
+        (draft / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        if draft != folder:
+            if folder.exists():
+                folder.rmtree()
+            draft.rename(folder)
     _together("renamed")
 
 

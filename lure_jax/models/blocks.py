@@ -32,6 +32,21 @@ def identity_init(channels: int, scale: float = BRANCH_SCALE) -> Callable:
     return init
 
 
+REMAT = {  # what the backward pass finds kept of a block; the rest it computes again
+    "none": None,
+    "blocks": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+def rematerialised(block: type[nn.Module], remat: str) -> type[nn.Module]:
+    """A block whose activations are computed again in the backward pass, but for what a policy of `REMAT` keeps.
+
+    "none" keeps all, "blocks" only the block's input, "dots" also what its 1x1 convolutions give.
+    """
+    return block if remat == "none" else nn.remat(block, policy=REMAT[remat])
+
+
 def masked(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B H W C"]:
     """Zeroes what padding added, so that a convolution sees the border of the unpadded image."""
     return x if mask is None else x * mask.astype(x.dtype)

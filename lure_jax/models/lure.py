@@ -19,6 +19,7 @@ from lure_jax.models.blocks import (
     image_wide,
     masked,
     masked_mean,
+    rematerialised,
     scaled_init,
     shuffle,
     unshuffle,
@@ -128,12 +129,12 @@ class Encoder(nn.Module):
 
     sizes: Sizes
     dtype: Dtype = jnp.float32
-    remat: bool = False
+    remat: str = "none"
 
     def setup(self):
         sizes, levels = self.sizes, range(len(self.sizes.widths))
         pixels = 3 * sizes.stem**2
-        block = nn.remat(InnerResidualBlock) if self.remat else InnerResidualBlock
+        block = rematerialised(InnerResidualBlock, self.remat)
 
         def blocks(level):
             options = sizes.expansion, sizes.lite, self.dtype, sizes.per_pixel
@@ -190,13 +191,14 @@ class Decoder(nn.Module):
 
     sizes: Sizes
     dtype: Dtype = jnp.float32
+    remat: str = "none"
 
     @nn.compact
     def __call__(self, z: Float[Array, "B h w Z"], mask: Mask = None) -> Float[Array, "B H W 3"]:
         sizes, pixels = self.sizes, 3 * self.sizes.stem**2
         x = z.astype(self.dtype)
         for i in range(sizes.decoder_blocks):
-            block = TransformerBlock(
+            block = rematerialised(TransformerBlock, self.remat)(
                 sizes.heads_at(0), sizes.expansion, sizes.lite, BRANCH_SCALE, self.dtype, name=f"block_{i}"
             )
             x = block(x, mask)
@@ -238,14 +240,14 @@ class Lure(nn.Module):
       sizes: the preset's numbers.
       text_source: name of the text source.
       dtype: of the computation; parameters, latents and images stay float32.
-      remat: recompute the inner residual blocks in the backward pass instead of keeping their activations.
+      remat: what the blocks of encoder and decoder keep for the backward pass (`blocks.rematerialised`).
       prompts: the encoded prompts of the text source "clip".
     """
 
     sizes: Sizes
     text_source: str = "table"
     dtype: Dtype = jnp.float32
-    remat: bool = False
+    remat: str = "none"
     prompts: PromptTokens | None = None
 
     @property
@@ -263,7 +265,7 @@ class Lure(nn.Module):
     def setup(self):
         self.text = text_source(self.text_source, self.sizes.text, self.prompts)
         self.encoder = Encoder(self.sizes, self.dtype, self.remat)
-        self.decoder = Decoder(self.sizes, self.dtype)
+        self.decoder = Decoder(self.sizes, self.dtype, self.remat)
         self.fuser = Fuser(self.sizes, self.dtype)
 
     def __call__(

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from lure_jax.errors import UserError
 from lure_jax.models import lure, segmentation, two_stream
+from lure_jax.models.blocks import REMAT
 from lure_jax.models.detection import Detector
 from lure_jax.models.lure import Lure
 from lure_jax.models.segmentation import Heads, Segmenter
@@ -30,8 +31,8 @@ def build(config, prompts: PromptTokens | None = None) -> FusionModel | Judge:
 
     Args:
       config: with `name` ("lure", "two_stream", "segmenter" or "detector"), `preset`, `dtype` ("float32" or
-        "bfloat16"), of a LURE model `text` and `remat`, of a network that judges `classes`; with the text source
-        "clip" also `clip`, the location of its files.
+        "bfloat16"), of a LURE model `text` and `remat` ("none", "blocks" or "dots"; False in older model files), of a
+        network that judges `classes`; with the text source "clip" also `clip`, the location of its files.
       prompts: the encoded prompts of the text source "clip", if they are at hand: CLIP's files are not needed then.
 
     Returns:
@@ -48,9 +49,11 @@ def build(config, prompts: PromptTokens | None = None) -> FusionModel | Judge:
         return JUDGES[config.name](sizes, config.classes, dtype)
     if config.name == "two_stream":
         return TwoStream(sizes, dtype)
+    if config.remat:
+        _check("config.model", config, "remat", REMAT)
     if config.text == "clip" and prompts is None:
         prompts = encode_prompts(config.clip)
-    return Lure(sizes, config.text, dtype, config.remat, prompts)
+    return Lure(sizes, config.text, dtype, config.remat or "none", prompts)
 
 
 def build_heads(config, model: FusionModel) -> Heads | None:

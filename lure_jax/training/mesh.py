@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lure_jax.data.pipeline import Share
 from lure_jax.training.errors import ConfigError
 
 AXES = ("data", "fsdp", "model")
@@ -83,8 +82,12 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def process_share(mesh: Mesh) -> Share:
-    """What this process reads of every batch: processes whose devices hold the same samples read the same.
+def process_share(mesh: Mesh) -> tuple[int, int]:
+    """What this process reads of every batch, by where its devices lie.
+
+    Returns:
+        (index, count): the index-th of so many equal parts; processes whose devices hold the same samples have the
+        same.
 
     Raises:
         ConfigError: the devices of the processes lie so on the mesh that the batch has no equal parts.
@@ -98,7 +101,7 @@ def process_share(mesh: Mesh) -> Share:
             f"config.mesh ({sizes}) does not share a batch equally among {len(held)} processes: make model a divisor "
             "or a multiple of the devices of a process."
         )
-    return Share(shares.index(held[jax.process_index()]), len(shares))
+    return shares.index(held[jax.process_index()]), len(shares)
 
 
 def param_shardings(boxed: Any, mesh: Mesh) -> tuple[Any, list[str]]:

@@ -16,6 +16,8 @@ import tqdm
 from etils import epath
 from PIL import Image
 
+from lure_jax.paths import is_bucket
+
 METRICS = "metrics.jsonl"
 FLUSH_SECONDS = 10.0
 NOT_TERMS = ("loss", "grad_norm", "lr", "images_per_second", "steps_per_second", "data_wait")
@@ -97,7 +99,7 @@ class MetricsWriter:
         self._rows = [row for row in read_metrics(self._workdir) if row["step"] <= first]
         self._written = time.monotonic()
         folder = self._workdir / "tensorboard"
-        self._spool = None if _is_local(folder) else tempfile.TemporaryDirectory()
+        self._spool = tempfile.TemporaryDirectory() if is_bucket(folder) else None
         self._board_folder = folder
         self._board = tensorboardX.SummaryWriter(
             self._spool.name if self._spool else os.fspath(folder), purge_step=first + 1
@@ -158,13 +160,9 @@ def read_metrics(workdir: epath.PathLike) -> list[dict[str, Any]]:
 
 def write_whole(path: epath.Path, content: bytes) -> None:
     """Writes a file so that no reader ever sees half of it: by a rename, or as one object in a bucket."""
-    if not _is_local(path):
+    if is_bucket(path):
         path.write_bytes(content)
         return
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(content)
     temporary.replace(path)
-
-
-def _is_local(path: epath.Path) -> bool:
-    return "://" not in os.fspath(path)

@@ -25,8 +25,8 @@ class Stage:
         objective: what it minimises.
         steps: how many optimizer steps it takes.
         config: batch (global), microbatches, optimizer, lr, final_lr, warmup (steps), weight_decay, clip.
-        make_data: (start=, share=) -> iterator over a process's share of the batches (`data.pipeline.Share`) from the
-            stage's sample `start` on: dicts of NumPy arrays (batch / share.count, ...).
+        make_data: (start=, share=(index, count)) -> iterator over a process's share of the batches, from the stage's
+            sample `start` on: dicts of NumPy arrays (batch / count, ...).
     """
 
     name: str

@@ -129,7 +129,7 @@ def test_the_shares_of_the_processes_are_the_batches_of_one(data_dir, pool):
     for start, rest in ((0, whole), (6, whole[1:])):
         shares = [
             itertools.islice(
-                pipeline.make_iterator(recipe(data_dir), stage(pool), seed=0, start=start, share=pipeline.Share(i, 3)),
+                pipeline.make_iterator(recipe(data_dir), stage(pool), seed=0, start=start, share=(i, 3)),
                 len(rest),
             )
             for i in range(3)
@@ -143,7 +143,7 @@ def test_an_epoch_is_read_exactly_once_by_all_processes_together(monkeypatch):
     images = grain.MapDataset.source(sources.Endless(range(10), seed=1)).seed(1).map(lambda index: {"index": index})
     read = []
     for index in range(4):
-        share = pipeline.batches([(images, 1.0)], 0, 8, 2, 0, pipeline.Share(index, 4))
+        share = pipeline.batches([(images, 1.0)], 0, 8, 2, 0, (index, 4))
         read.append(joined(itertools.islice(share, 10))["index"].reshape(10, 2))
     for window in np.split(np.stack(read, 1).reshape(-1), 2):
         np.testing.assert_array_equal(np.bincount(window), [4] * 10)
@@ -153,7 +153,7 @@ def test_an_epoch_is_read_exactly_once_by_all_processes_together(monkeypatch):
 
 def test_a_batch_must_divide_among_processes(data_dir):
     with pytest.raises(ValueError, match=r"batch=6 does not divide among 4 processes\.$"):
-        pipeline.make_iterator(recipe(data_dir), stage("fusion"), seed=0, share=pipeline.Share(0, 4))
+        pipeline.make_iterator(recipe(data_dir), stage("fusion"), seed=0, share=(0, 4))
 
 
 def test_share_of_modalities_and_conditions(drawn):

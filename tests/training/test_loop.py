@@ -117,6 +117,29 @@ def restored(workdir, step, plan):
     return checkpoints.restore(workdir, step, plans[plan].abstract)
 
 
+def test_a_whole_run_compiles_one_step_a_stage_and_nothing_while_it_runs(tmp_path):
+    """Of twenty steps, with saving, evaluating and logging between them."""
+    compiled, steps_seen = [], []
+
+    def listen(event, seconds, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append((details.get("fun_name", ""), len(steps_seen)))
+
+    def evaluate(params, step, stage):
+        steps_seen.append(step)
+        return {"psnr": 1.0}, {}
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        jax.clear_caches()
+        toy.run(tmp_path, checkpoint=SAVE_OFTEN, log_every=1, eval_every=1, evaluate=evaluate)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(steps_seen) == 20
+    assert [number for name, number in compiled if name in ("step", "jit(step)", "jit_step")] == [0, 10]
+    assert not [entry for entry in compiled if entry[1] not in (0, 10)], compiled
+
+
 def test_divergence_stops_with_step_and_terms_and_is_never_saved(tmp_path):
     message = "'decoder' diverged at step 14: error nan, grad_norm nan, loss nan, lr"
     with pytest.raises(FloatingPointError, match=message):

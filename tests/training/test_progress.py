@@ -38,7 +38,7 @@ def write(workdir, first=0):
 def test_rows_boards_and_pictures(tmp_path, monkeypatch, local):
     """A bucket (local=False) gets whole files without a rename."""
     if not local:
-        monkeypatch.setattr(progress, "_is_local", lambda path: False)
+        monkeypatch.setattr(progress, "is_bucket", lambda path: True)
         monkeypatch.setattr(type(progress.epath.Path(tmp_path)), "replace", None)
     write(tmp_path / "run")
     assert read_metrics(tmp_path / "run") == [
