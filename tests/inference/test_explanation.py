@@ -5,10 +5,10 @@ import jax
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from random_model import save_random_model
+from random_model import MODEL, random_params, save_random_model
 
 from lure_jax.cli import main
-from lure_jax.inference import images, sheet
+from lure_jax.inference import images, sheet, weights
 from lure_jax.inference.explanation import Explanation, Level, explain
 from lure_jax.inference.fuser import Fuser
 from lure_jax.text.conditions import condition_id
@@ -99,6 +99,13 @@ def test_a_batch_and_an_unknown_modality_are_refused(fuser):
     small = Fuser.load("lure_tiny", memory="800MB")
     with pytest.raises(ValueError, match=r"is 4000x3000 and cannot be explained in tiles; scale it to \d+x\d+"):
         small.explain(np.zeros((3000, 4000, 3), np.uint8), "visible")
+
+
+def test_a_model_whose_text_acts_on_channels_has_no_maps(tmp_path):
+    config = MODEL | {"preset": "tiny_channel_affine"}
+    weights.save(tmp_path / "model", random_params(config=config), config)
+    with pytest.raises(ValueError, match="tiny_channel_affine model acts on whole channels: it has no maps"):
+        Fuser.load(tmp_path / "model").explain(IMAGE, "visible")
 
 
 def _section(prompts, gamma, attention):
