@@ -107,6 +107,9 @@ def train(
             progress.note(f"not sharded: {line}")
         progress.note(f"starting from {origin}")
 
+        # What evaluates reads whole parameters on a device of its own process
+        gather = jax.jit(lambda params: params, out_shardings=replicated(mesh))
+
         # The steps of all stages
         stack.enter_context(leave_when_lost(workdir))
         compiled, meter = None, Meter(plan.stage.name)
@@ -135,7 +138,8 @@ def train(
                 writer.scalars("train", plan.stage.name, step, summary)
                 progress.show(plan.stage.name, step, summary)
             if evaluating:
-                scores, pictures = evaluate(state.ema, step, plan.stage.name)
+                average = jax.tree.map(lambda leaf: leaf.addressable_data(0), gather(state.ema))
+                scores, pictures = evaluate(average, step, plan.stage.name)
                 scores = {name: float(score) for name, score in scores.items()}
                 writer.scalars("eval", plan.stage.name, step, scores)
                 writer.pictures(step, pictures)
