@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
+from orbax.checkpoint import multihost
 
 from lure_jax.paths import absolute
 from lure_jax.training import checkpoints
@@ -21,6 +22,8 @@ from lure_jax.training.progress import METRICS, MetricsWriter, Progress
 from lure_jax.training.state import Plan, Stage
 from lure_jax.training.step import Batch, Params, TrainState
 from lure_jax.training.stop import Stop
+
+SLOWEST_COMPILE_MS = 30 * 60 * 1000
 
 Evaluate = Callable[[Params, int, str], tuple[Mapping[str, float], Mapping[str, np.ndarray]]]
 
@@ -119,6 +122,8 @@ def train(
                 began = time.monotonic()
                 progress.note(f"stage {plan.stage.name!r}: compiling its step")
                 compiled = compile_step(plan, batch, step_key, mesh)
+                # An exchange waits for the slowest compiler half a minute, and no longer
+                multihost.get_barrier_sync_fn()(key=f"compiled {plan.stage.name}", timeout_ms=SLOWEST_COMPILE_MS)
                 progress.note(f"stage {plan.stage.name!r}: compiled in {time.monotonic() - began:.1f} s")
                 meter.restart()
             with jax.transfer_guard("disallow"):
