@@ -43,7 +43,11 @@ def start(workdir, processes=1, devices=1, **options):
 
 def wait(processes):
     """Their exit codes and what they said."""
-    said = [process.communicate(timeout=240)[0] for process in processes]
+    try:
+        said = [process.communicate(timeout=480)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()  # of those that did not end
     return [process.returncode for process in processes], said
 
 
