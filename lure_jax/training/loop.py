@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
+from orbax.checkpoint import multihost
 
 from lure_jax.paths import absolute
 from lure_jax.training import checkpoints
@@ -21,6 +22,8 @@ from lure_jax.training.progress import METRICS, MetricsWriter, Progress
 from lure_jax.training.state import Plan, Stage
 from lure_jax.training.step import Batch, Params, TrainState
 from lure_jax.training.stop import Stop
+
+SLOWEST_COMPILE_MS = 30 * 60 * 1000
 
 Evaluate = Callable[[Params, int, str], tuple[Mapping[str, float], Mapping[str, np.ndarray]]]
 
@@ -107,6 +110,9 @@ def train(
             progress.note(f"not sharded: {line}")
         progress.note(f"starting from {origin}")
 
+        # What evaluates reads whole parameters on a device of its own process
+        gather = jax.jit(lambda params: params, out_shardings=replicated(mesh))
+
         # The steps of all stages
         stack.enter_context(leave_when_lost(workdir))
         compiled, meter = None, Meter(plan.stage.name)
@@ -116,6 +122,8 @@ def train(
                 began = time.monotonic()
                 progress.note(f"stage {plan.stage.name!r}: compiling its step")
                 compiled = compile_step(plan, batch, step_key, mesh)
+                # An exchange waits for the slowest compiler half a minute, and no longer
+                multihost.get_barrier_sync_fn()(key=f"compiled {plan.stage.name}", timeout_ms=SLOWEST_COMPILE_MS)
                 progress.note(f"stage {plan.stage.name!r}: compiled in {time.monotonic() - began:.1f} s")
                 meter.restart()
             with jax.transfer_guard("disallow"):
@@ -135,7 +143,8 @@ def train(
                 writer.scalars("train", plan.stage.name, step, summary)
                 progress.show(plan.stage.name, step, summary)
             if evaluating:
-                scores, pictures = evaluate(state.ema, step, plan.stage.name)
+                average = jax.tree.map(lambda leaf: leaf.addressable_data(0), gather(state.ema))
+                scores, pictures = evaluate(average, step, plan.stage.name)
                 scores = {name: float(score) for name, score in scores.items()}
                 writer.scalars("eval", plan.stage.name, step, scores)
                 writer.pictures(step, pictures)

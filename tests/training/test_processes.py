@@ -43,7 +43,11 @@ def start(workdir, processes=1, devices=1, **options):
 
 def wait(processes):
     """Their exit codes and what they said."""
-    said = [process.communicate(timeout=240)[0] for process in processes]
+    try:
+        said = [process.communicate(timeout=480)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()  # of those that did not end
     return [process.returncode for process in processes], said
 
 
@@ -57,6 +61,10 @@ def losses(workdir):
     return np.array([row["loss"] for row in read_metrics(workdir) if row["split"] == "train"])
 
 
+def scores(workdir):
+    return np.array([row["psnr"] for row in read_metrics(workdir) if row["split"] == "eval"])
+
+
 def read(record, seed, processes):
     """The samples of each batch of a stage, as the processes read them."""
     parts = [[json.loads(line) for line in open(record / f"{seed}_{index}")] for index in range(processes)]
@@ -67,7 +75,7 @@ def read(record, seed, processes):
 def alone(tmp_path_factory):
     """The run of one process on one device: its workdir, and what it read."""
     workdir, record = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("record")
-    toy.run(workdir, stages=toy.make_stages(record=record), log_every=1)
+    toy.run(workdir, stages=toy.make_stages(record=record), evaluate=toy.evaluate, eval_every=5, log_every=1)
     return workdir, {seed: read(record, seed, 1) for seed in (1, 2)}
 
 
@@ -76,7 +84,8 @@ def four(tmp_path_factory):
     """The run of four processes of two devices."""
     workdir, record = tmp_path_factory.mktemp("four"), tmp_path_factory.mktemp("record")
     mesh = dict(data=2, fsdp=4, model=1)
-    finish(workdir, processes=4, devices=2, mesh=mesh, record=str(record), checkpoint=SAVE_OFTEN, log_every=1)
+    options = dict(record=str(record), checkpoint=SAVE_OFTEN, eval_every=5, log_every=1)
+    finish(workdir, processes=4, devices=2, mesh=mesh, **options)
     return workdir, record
 
 
@@ -85,6 +94,8 @@ def test_four_processes_make_the_run_of_one_and_share_its_samples(alone, four):
     workdir, record = four
     np.testing.assert_allclose(losses(workdir), losses(alone[0]), rtol=1e-3)
     np.testing.assert_allclose(losses(workdir)[0], losses(alone[0])[0], rtol=1e-5)
+    np.testing.assert_allclose(scores(workdir), scores(alone[0]), rtol=1e-3)
+    assert len(scores(workdir)) == 4
     for seed in (1, 2):
         together = read(record, seed, 4)
         assert together == alone[1][seed]
