@@ -1,4 +1,4 @@
-"""The recipe of the released `lure_tiny`: real pairs, about 75 resumable minutes on one core."""
+"""The tiny model on real pairs: about 75 resumable minutes on one core."""
 
 from configs import common
 
@@ -6,10 +6,11 @@ from configs import common
 def get_config():
     config = common.lure("tiny", common.REAL_RESTORATION, common.REAL_FUSION)
     # No joint stage: what the decoder gains for fusion, it loses in restoring
-    config.recipe = ("space", "polish", "settle", "conditions", "rule")
+    config.recipe = ("space", "polish", "settle", "whole", "conditions", "rule")
     config.stages.space = restoration(steps=10500, crop=64, lr=6e-3, final_lr=1e-4)
     config.stages.polish = restoration(steps=800, crop=128, lr=1e-3, pseudo=0.5)
     config.stages.settle = restoration(steps=2400, crop=64, lr=7e-4, pseudo=1.0)
+    config.stages.whole = restoration(steps=450, crop=192, lr=4e-4, pseudo=1.0, batch=4)
     config.stages.conditions = common.stage("lure_conditions", "restoration", steps=1300, batch=16, crop=160, lr=3e-3)
     config.stages.rule = common.stage("lure_rule", "fusion", steps=2400, batch=8, crop=96, lr=2e-3)
     config.stages.rule.loss = dict(information=1.5, edges=4.0, differences=0.3)
@@ -18,6 +19,6 @@ def get_config():
     return config
 
 
-def restoration(**changes):
+def restoration(batch=8, **changes):
     # Muon's updates have one size whatever the weights'; without the decay the latents grow thirtyfold
-    return common.stage("lure_space", "restoration", batch=8, optimizer="muon", weight_decay=0.1, **changes)
+    return common.stage("lure_space", "restoration", batch=batch, optimizer="muon", weight_decay=0.1, **changes)

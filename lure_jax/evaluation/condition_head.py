@@ -19,7 +19,8 @@ from lure_jax.inference.weights import CONFIG
 from lure_jax.text.conditions import CONDITIONS, MODALITIES
 
 Detect = Callable[[np.ndarray, str], Mapping[str, float]]  # image, modality -> condition name -> probability
-DESTRUCTIVE = ("visible/low_light",)  # acting on it where it is not there ruins the image
+# Acting on them where they are not there ruins the image
+DESTRUCTIVE = ("visible/low_light", "visible/over_exposure", "visible/haze", "infrared/low_contrast")
 EXPOSURE = ("low_light", "over_exposure")
 CROP = 256
 REAL = ("PolyU", "LOL")  # sets of photographs whose trouble is real
