@@ -25,13 +25,15 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
     all colours (the dark channel, He et al. 2009).
 
     Args:
-      image: (B,H,W,3) in [0,1], sides multiples of `PATCH`.
+      image: (B,H,W,3) in [0,1].
       mask: (B,H,W,1), 1 on the image and 0 on padding; None: all of it is image.
 
     Returns:
       (B,N) float32.
     """
-    image = image.astype(jnp.float32)
+    margin = ((0, 0), (0, -image.shape[1] % PATCH), (0, -image.shape[2] % PATCH), (0, 0))
+    image = jnp.pad(image.astype(jnp.float32), margin, mode="edge")
+    mask = None if mask is None else jnp.pad(mask, margin)
     values, valid, found = image, mask, []
     for scale in SCALES:
         if scale > 1:

@@ -44,6 +44,11 @@ def test_stripes_show_in_the_column_means_alone():
     assert np.allclose(turned[6:8], column_profile, atol=1e-5)
 
 
+def test_any_size_has_finite_statistics():
+    for size in ((1, 1), (4, 12), (9, 8)):
+        assert np.isfinite(scene_statistics(np.full((1, *size, 3), 0.5, np.float32), None)).all()
+
+
 def test_padding_leaves_no_trace():
     image = np.random.default_rng(0).random((2, 48, 64, 3), np.float32)
     mask = np.zeros((2, 64, 80, 1), np.float32)
