@@ -47,5 +47,5 @@ def test_only_conditions_in_the_batch_receive_a_gradient(variables):
 
 
 def test_unknown_source_is_named():
-    with pytest.raises(ValueError, match="'word2vec' is not a text source; known are clip, table."):
+    with pytest.raises(ValueError, match="'word2vec' is not a text source; known are clip, one_hot, table."):
         text_source("word2vec", 8)
