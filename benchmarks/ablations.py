@@ -6,7 +6,7 @@ kept in WORK/ablations.json as soon as it is there; the same command goes on wit
 """
 
 import argparse
-import json
+import functools
 import pathlib
 import sys
 import time
@@ -74,14 +74,9 @@ def main():
     if args.steps < 2:
         parser.error(f"--steps {args.steps}: both stages need a step, so at least 2")
     flags.FLAGS.mark_as_parsed()  # Grain reads a flag
-    table = args.work / "ablations.json"
-    rows = json.loads(table.read_text())["rows"] if table.exists() else []
-    for seed in range(args.seeds):
-        for arm in args.arms:
-            key = {"arm": arm, "seed": seed, "steps": args.steps}
-            if not any(key.items() <= row.items() for row in rows):
-                rows.append(key | trained(arm, seed, args.steps, args.work, args.data_dir))
-                tables.write_json(table, {"rows": rows})
+    keys = [{"arm": arm, "seed": seed, "steps": args.steps} for seed in range(args.seeds) for arm in args.arms]
+    measure = functools.partial(trained, work=args.work, data_dir=args.data_dir)
+    rows = tables.resumed(args.work / "ablations.json", keys, measure)
     print(tables.markdown(summary([row for row in rows if row["steps"] == args.steps]), DIGITS))
 
 

@@ -6,8 +6,8 @@ missing. A difference inside the spread is no difference.
 """
 
 import argparse
+import functools
 import importlib
-import json
 import pathlib
 import sys
 import time
@@ -62,14 +62,9 @@ def main():
     parser.add_argument("--data-dir", default="data")
     args = parser.parse_args()
     flags.FLAGS.mark_as_parsed()  # Grain reads a flag
-    table = args.work / f"{args.task}.json"
-    rows = json.loads(table.read_text())["rows"] if table.exists() else []
-    for seed in range(args.seeds):
-        for method in args.methods:
-            key = {"method": method, "seed": seed, "steps": args.steps}
-            if not any(key.items() <= row.items() for row in rows):
-                rows.append(key | judged(args.task, method, seed, args.steps, args.work, args.data_dir))
-                tables.write_json(table, {"rows": rows})
+    keys = [{"method": m, "seed": seed, "steps": args.steps} for seed in range(args.seeds) for m in args.methods]
+    measure = functools.partial(judged, args.task, work=args.work, data_dir=args.data_dir)
+    rows = tables.resumed(args.work / f"{args.task}.json", keys, measure)
     print(tables.markdown(summary([row for row in rows if row["steps"] == args.steps], args.task), 3))
 
 

@@ -1,7 +1,6 @@
 """Restoration on real images: `python benchmarks/restoration.py --model lure_tiny [--split val] [--calibrate]`."""
 
 import argparse
-import time
 
 import cv2
 import numpy as np
@@ -128,19 +127,16 @@ def main():
         condition_head.write_thresholds(weights.find(args.model), thresholds)
         print(tables.markdown([{"condition": name, "threshold": t} for name, t in thresholds.items()], 4), "\n")
     released = weights.load(args.model)
-    fuser, results, chosen = Fuser(released, SIZES), {}, (data, args.split, args.images)
-    for name, table in (
-        ("reproduced", lambda: reproduced(fuser, *chosen)),
-        ("restored", lambda: restored(fuser, *chosen)),
-        ("synthetic", lambda: synthetic(fuser, *chosen)),
-        ("condition head", lambda: condition_head.summary(
-            condition_head.judge_split(fuser.detect, *chosen, SEED), released.thresholds)),
-        ("bars", lambda: bars(results)),
-    ):  # fmt: skip
-        start = time.perf_counter()
-        results[name] = table()
-        print(f"## {name} ({args.split}, {time.perf_counter() - start:.0f} s)\n")
-        print(tables.markdown(results[name], DIGITS), "\n", flush=True)
+    fuser, chosen = Fuser(released, SIZES), (data, args.split, args.images)
+    makers = {
+        "reproduced": lambda _: reproduced(fuser, *chosen),
+        "restored": lambda _: restored(fuser, *chosen),
+        "synthetic": lambda _: synthetic(fuser, *chosen),
+        "condition head": lambda _: condition_head.summary(
+            condition_head.judge_split(fuser.detect, *chosen, SEED), released.thresholds),
+        "bars": bars,
+    }  # fmt: skip
+    results = tables.print_each(makers, args.split, DIGITS)
     if args.json:
         tables.write_json(args.json, {"model": args.model, "split": args.split, **results})
 

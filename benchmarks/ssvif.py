@@ -6,7 +6,7 @@ row is kept in WORK/ablation.json as soon as it is there; the same command goes 
 """
 
 import argparse
-import json
+import functools
 import pathlib
 import sys
 import time
@@ -71,6 +71,15 @@ def judged(config, workdir: pathlib.Path) -> dict[str, float]:
     return segments.judge(probabilities, image, stacked["labels"][..., 0].astype(int))
 
 
+def trained(arm: str, seed: int, steps: int, work: pathlib.Path, data_dir: str) -> dict[str, float]:
+    """What `judged` says at the end of a run, and the seconds of training."""
+    workdir = work / f"{list(ARMS).index(arm)}_{seed}_{steps}"
+    config, start = recipe(arm, seed, steps, data_dir), time.perf_counter()
+    train.run(config, str(workdir))
+    seconds = time.perf_counter() - start
+    return judged(config, workdir) | {"seconds": seconds}
+
+
 def plot(workdir: pathlib.Path) -> pathlib.Path:
     """Draws the weights of the second stage over its steps."""
     import matplotlib
@@ -103,19 +112,9 @@ def main():
         print(plot(args.plot))
         return
     flags.FLAGS.mark_as_parsed()  # Grain reads a flag
-    table = args.work / "ablation.json"
-    rows = json.loads(table.read_text())["rows"] if table.exists() else []
-    for seed in range(args.seeds):
-        for arm in args.arms:
-            key = {"arm": arm, "seed": seed, "steps": args.steps}
-            if any(key.items() <= row.items() for row in rows):
-                continue
-            workdir = args.work / f"{list(ARMS).index(arm)}_{seed}_{args.steps}"
-            config, start = recipe(arm, seed, args.steps, args.data_dir), time.perf_counter()
-            train.run(config, str(workdir))
-            seconds = time.perf_counter() - start
-            rows.append(key | judged(config, workdir) | {"seconds": seconds})
-            tables.write_json(table, {"rows": rows})
+    keys = [{"arm": arm, "seed": seed, "steps": args.steps} for seed in range(args.seeds) for arm in args.arms]
+    measure = functools.partial(trained, work=args.work, data_dir=args.data_dir)
+    rows = tables.resumed(args.work / "ablation.json", keys, measure)
     rows.sort(key=lambda row: (row["steps"], list(ARMS).index(row["arm"]), row["seed"]))
     print(tables.markdown(rows, DIGITS))
 

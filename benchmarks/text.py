@@ -6,7 +6,6 @@ trouble restored; clean pairs fused by `auto` and by `clean`. Then the demands, 
 """
 
 import argparse
-import time
 
 import numpy as np
 
@@ -156,17 +155,14 @@ def main():
     data = shared_folder()
     if data is None:
         parser.error("there are no real images: neither ../shared nor $LURE_SHARED holds data/")
-    fuser, results, chosen = Fuser.load(args.model, SIZES), {}, (data, args.split, args.images)
-    for name, table in (
-        ("condition head", lambda: head(fuser, *chosen)),
-        ("auto against the right prompt", lambda: fused(fuser, *chosen)),
-        ("clean pairs", lambda: unharmed(fuser, *chosen)),
-        ("bars", lambda: bars(results)),
-    ):
-        start = time.perf_counter()
-        results[name] = table()
-        print(f"## {name} ({args.split}, {time.perf_counter() - start:.0f} s)\n")
-        print(tables.markdown(results[name], DIGITS), "\n", flush=True)
+    fuser, chosen = Fuser.load(args.model, SIZES), (data, args.split, args.images)
+    makers = {
+        "condition head": lambda _: head(fuser, *chosen),
+        "auto against the right prompt": lambda _: fused(fuser, *chosen),
+        "clean pairs": lambda _: unharmed(fuser, *chosen),
+        "bars": bars,
+    }
+    results = tables.print_each(makers, args.split, DIGITS)
     if args.json:
         tables.write_json(args.json, {"model": args.model, "split": args.split, **results})
 

@@ -23,6 +23,15 @@ def shared_data() -> pathlib.Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """An empty folder for built data sets, and a cache that lies in it."""
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield str(folder)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_compiled_programs():
     """Hundreds of compiled programs would fill the memory; the cache on disk keeps them for whoever shares them."""

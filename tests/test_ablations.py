@@ -23,14 +23,6 @@ NETWORKS = ("channel_affine", "no_inner_residual", "one_hot")  # no_align is ano
 BENCHMARK = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "ablations.py"
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        yield str(folder)
-
-
 def _arm(arm, data_dir):
     """Model, stages and the shapes of the parameters, over eight synthetic scenes."""
     config = ablations.get_config(arm)

@@ -22,14 +22,6 @@ RECIPES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.s
 RUN_WHOLE = "quickstart"  # the runs of tests/training go through all stages of the other kinds
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        yield str(folder)
-
-
 def shrunk(recipe: str, data_dir: str):
     """The recipe over eight synthetic scenes, one step a stage; with a tiny CLIP where it has one."""
     config = importlib.import_module(f"configs.{recipe}").get_config()

@@ -95,7 +95,7 @@ class Decoded:
 
     def __init__(self, name: str, data_dir: epath.PathLike, split: str, keys: tuple[str, ...], cache_mb: float):
         self._source = catalog.open_split(name, data_dir, split)
-        self._name, self._split, self._keys = name, split, keys
+        self._name, self._keys = name, keys
         self._left = cache_mb * 1e6
         self._cache: dict[int, dict[str, np.ndarray]] = {}
 

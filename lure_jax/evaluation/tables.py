@@ -3,8 +3,9 @@
 import json
 import os
 import pathlib
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,48 @@ def write_json(path: os.PathLike, tables: Mapping[str, Any]) -> None:
     draft = path.parent / f".{path.stem}-{uuid.uuid4().hex[:8]}.json"
     draft.write_text(json.dumps(_plain(tables), indent=2, allow_nan=False) + "\n")
     draft.replace(path)
+
+
+def resumed(path: os.PathLike, keys: Iterable[Row], measure: Callable[..., Row]) -> list[dict[str, Any]]:
+    """Rows of a long measurement, kept in a file, each as soon as it is there; those found there are not made again.
+
+    Args:
+      path: of the JSON file, `rows` in it.
+      keys: what names each row that is wanted.
+      measure: key as keyword arguments -> what the row says beside its key.
+
+    Returns:
+      All rows of the file, those of other keys too.
+    """
+    path = pathlib.Path(path)
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    for key in keys:
+        if not any(key.items() <= row.items() for row in rows):
+            rows.append({**key, **measure(**key)})
+            write_json(path, {"rows": rows})
+    return rows
+
+
+def print_each(
+    makers: Mapping[str, Callable[[Mapping[str, Any]], Sequence[Row]]], note: str, digits: Mapping[str, int] | int = 2
+) -> dict[str, Sequence[Row]]:
+    """Makes tables one after another and prints each under its name, with the seconds it took.
+
+    Args:
+      makers: name -> what makes the table of the tables before it.
+      note: what stands behind each name.
+      digits: as of `markdown`.
+
+    Returns:
+      Name -> table.
+    """
+    results = {}
+    for name, make in makers.items():
+        start = time.perf_counter()
+        results[name] = make(results)
+        print(f"## {name} ({note}, {time.perf_counter() - start:.0f} s)\n")
+        print(markdown(results[name], digits), "\n", flush=True)
+    return results
 
 
 def _is_number(value: Any) -> bool:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lure_jax.metrics.color import luma, rgb_to_ycbcr
-from lure_jax.models.blocks import Mask
+from lure_jax.models.blocks import Mask, masked_mean
 
 SCALES = (1, 2, 4)  # pixels: camera noise is coarser than one
 PATCH = 8  # pixels
@@ -45,11 +45,11 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
                 profile, some = mean_over(luma(values)[..., None], valid, 3 - axis)
                 found += roughness(*neighbours(profile, axis), both(some, axis))
     sample, inside = image[:, ::SAMPLE, ::SAMPLE], sampled(mask, SAMPLE)
-    found += [mean(extreme.astype(jnp.float32), inside) for extreme in (sample < DARK, sample > BRIGHT)]
+    found += [masked_mean(extreme, inside) for extreme in (sample < DARK, sample > BRIGHT)]
     patches, valid = image[:, ::2, ::2], whole_blocks(sampled(mask, 2), PATCH // 2)
     least, greatest = pooled(patches, PATCH // 2, jnp.min), pooled(patches, PATCH // 2, jnp.max)
-    found += [mean(sample, inside), mean(least, valid), mean(greatest, valid)]
-    return jnp.concatenate([*found, mean(least.min(-1, keepdims=True), valid)], -1)
+    found += [masked_mean(sample, inside), masked_mean(least, valid), masked_mean(greatest, valid)]
+    return jnp.concatenate([*found, masked_mean(least.min(-1, keepdims=True), valid)], -1)
 
 
 def pooled(x: Float[Array, "B H W C"], size: int, reduce: Callable) -> Float[Array, "B h w C"]:
@@ -66,13 +66,6 @@ def sampled(mask: Mask, every: int) -> Mask:
 def whole_blocks(mask: Mask, size: int) -> Mask:
     """1 for the blocks all of whose pixels belong to the image, which begins at the top left."""
     return None if mask is None else mask[:, size - 1 :: size, size - 1 :: size]
-
-
-def mean(x: Float[Array, "B H W C"], valid: Mask) -> Float[Array, "B C"]:
-    """Over the pixels that are valid; 0 where none is."""
-    if valid is None:
-        return x.mean((1, 2))
-    return (x * valid).sum((1, 2)) / jnp.maximum(valid.sum((1, 2)), 1)
 
 
 def mean_over(x: Float[Array, "B H W C"], valid: Mask, axis: int) -> tuple[Float[Array, "B h w C"], Mask]:
@@ -100,4 +93,4 @@ def both(valid: Mask, axis: int, every: int = 1) -> Mask:
 def roughness(before: Float[Array, "B H W C"], after: Float[Array, "B H W C"], valid: Mask) -> list[Array]:
     """log of the mean, and mean of the log, of the differences between neighbours; each (B,C)."""
     step = jnp.abs(after - before)
-    return [jnp.log(mean(step, valid) + FLOOR), mean(jnp.log(step + FLOOR), valid)]
+    return [jnp.log(masked_mean(step, valid) + FLOOR), masked_mean(jnp.log(step + FLOOR), valid)]

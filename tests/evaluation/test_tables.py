@@ -45,3 +45,29 @@ def test_images_of_a_split(tmp_path):
         real_images.stems(tmp_path, "other", "test")
     with pytest.raises(DataError, match="holds no image 9"):
         real_images.read(tmp_path, "set/vi", "9", "visible")
+
+
+def test_rows_are_kept_as_they_are_made_and_not_made_again(tmp_path):
+    path, asked = tmp_path / "work" / "rows.json", []
+
+    def measure(arm, seed):
+        if arm == "broken":
+            raise RuntimeError("stopped")
+        asked.append((arm, seed))
+        return {"score": len(asked)}
+
+    keys = [{"arm": "a", "seed": 0}, {"arm": "broken", "seed": 0}, {"arm": "b", "seed": 0}]
+    with pytest.raises(RuntimeError):
+        tables.resumed(path, keys, measure)
+    assert json.loads(path.read_text())["rows"] == [{"arm": "a", "seed": 0, "score": 1}]
+    rows = tables.resumed(path, [keys[0], keys[2]], measure)
+    assert rows == [{"arm": "a", "seed": 0, "score": 1}, {"arm": "b", "seed": 0, "score": 2}]
+    assert asked == [("a", 0), ("b", 0)] and json.loads(path.read_text())["rows"] == rows
+
+
+def test_each_table_is_printed_and_given_to_the_next(capsys):
+    makers = {"first": lambda _: [{"x": 1.25}], "second": lambda made: [{"twice": 2 * made["first"][0]["x"]}]}
+    made = tables.print_each(makers, "val", 1)
+    assert made == {"first": [{"x": 1.25}], "second": [{"twice": 2.5}]}
+    out = capsys.readouterr().out
+    assert "## first (val, 0 s)" in out and "| 2.5 |" in out
