@@ -110,7 +110,7 @@ def train(
             progress.note(f"not sharded: {line}")
         progress.note(f"starting from {origin}")
 
-        # What evaluates reads whole parameters on a device of its own process
+        # What evaluates reads whole parameters, on every device of the mesh over which it spreads its images
         gather = jax.jit(lambda params: params, out_shardings=replicated(mesh))
 
         # The steps of all stages
@@ -143,8 +143,7 @@ def train(
                 writer.scalars("train", plan.stage.name, step, summary)
                 progress.show(plan.stage.name, step, summary)
             if evaluating:
-                average = jax.tree.map(lambda leaf: leaf.addressable_data(0), gather(state.ema))
-                scores, pictures = evaluate(average, step, plan.stage.name)
+                scores, pictures = evaluate(gather(state.ema), step, plan.stage.name)
                 scores = {name: float(score) for name, score in scores.items()}
                 writer.scalars("eval", plan.stage.name, step, scores)
                 writer.pictures(step, pictures)
