@@ -291,7 +291,7 @@ class Fuser:
         shape = next(iter(small.values())).shape[1:3]
         small = self._pad(small, buckets.plan([shape], self._multiple)[0])
         own = {} if given and not measure else tiles.statistics(
-            self._network, small, lambda: (cut(*place) for place in tiles.places(plan, tuple(size))), prompts, strength
+            self._network, small, lambda: (cut(*place) for place in tiles.beside(plan, tuple(size))), prompts, strength
         )  # fmt: skip
         return ((rows, part[None]) for rows, part in tiles.blend(plan, tuple(size), compute)), own
 

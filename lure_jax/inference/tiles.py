@@ -16,6 +16,7 @@ from lure_jax.models.lure import Lure
 
 MEMORY = "4GB"  # the budget unless told otherwise; on an accelerator, 3/4 of its memory
 OVERLAP = 96  # pixels that neighbours share; the quarter next to a tile's own border is not shown
+ROUNDS = 2  # of measuring: a third changes a tenth of what the second does
 SMALLEST = 320  # side of the square tile that must fit; smaller ones would overlap more than two at a time
 # Bytes that fusing takes for each pixel at once: measured by benchmarks/tiles.py for lure tiny, for the others planned
 # by the compiler for the largest pass, on the CPU. And what the process has without, compiling included.
@@ -93,6 +94,13 @@ def plan(size: Size, pixels: int, multiple: int) -> Plan:
     return Plan(tile, _starts(size[0], tile[0], rows, multiple), _starts(size[1], tile[1], columns, multiple))
 
 
+def beside(plan: Plan, size: Size) -> Iterator[tuple[Rows, Columns]]:
+    """Tiles of the plan's size side by side, to be measured: where two overlapped, pixels would count twice."""
+    for top in range(0, size[0], plan.tile[0]):
+        for left in range(0, size[1], plan.tile[1]):
+            yield slice(top, min(top + plan.tile[0], size[0])), slice(left, min(left + plan.tile[1], size[1]))
+
+
 def places(plan: Plan, size: Size) -> Iterator[tuple[Rows, Columns]]:
     """Where the tiles lie in the image, row by row; the last ones may be cut by its border."""
     for top in plan.tops:
@@ -141,8 +149,9 @@ def statistics(
 ) -> Statistics:
     """What is summed over a large image: first from a thinned copy of it, then, with that at hand, from all tiles.
 
-    The tiles are looked at twice. The condition head's moments come first: where a condition is nearly as probable as
-    its threshold, only all pixels give the answer of the whole image, and all else depends on the answer.
+    The tiles are looked at `ROUNDS` times and once before, for the condition head's moments: where a condition is
+    nearly as probable as its threshold, only all pixels give the answer of the whole image, and all else depends on
+    the answer. A round takes each block's sums with those of the round before in the blocks below.
 
     Args:
       network: the model.
@@ -165,12 +174,16 @@ def statistics(
             parts[modality].append(network.describe(image, tile_mask, coarse[modality], measure=True)[1])
     down = {f"{m}/down": pool(those, weights) for m, those in parts.items()}
     _, coarse = network(images, prompts, mask, down, measure=True, strength=strength)
-    coarse = coarse | down
-    parts = [
-        network(units, prompts, tile_mask, coarse, measure=True, strength=strength)[1] for units, tile_mask in tiles()
-    ]
-    logits = {name: part for name, part in parts[0].items() if name.endswith("/logits")}  # the same in each tile
-    return pool([{name: part[name] for name in part.keys() - logits} for part in parts], weights) | logits
+    given = coarse | down
+    for _ in range(ROUNDS):
+        parts = [
+            network(units, prompts, tile_mask, given, measure=True, strength=strength)[1]
+            for units, tile_mask in tiles()
+        ]
+        logits = {name: part for name, part in parts[0].items() if name.endswith("/logits")}  # the same in each tile
+        sums = pool([{name: part[name] for name in part.keys() - logits.keys() - down.keys()} for part in parts], weights)
+        given = down | sums | logits
+    return given
 
 
 def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]:

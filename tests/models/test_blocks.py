@@ -21,12 +21,20 @@ def image(*shape, seed=0):
     return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
 
 
-def test_depthwise_is_the_grouped_convolution():
-    x, kernel = image(2, 7, 9, 5), image(3, 3, 5, seed=1)
-    expected = jax.lax.conv_general_dilated(
-        x, kernel[:, :, None], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=5
+def grouped(x, kernel):
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel[:, :, None], (1, 1), "SAME", dimension_numbers=dimensions, feature_group_count=x.shape[-1]
     )
-    np.testing.assert_allclose(blocks.depthwise3x3(x, kernel), expected, atol=1e-5)
+
+
+def test_depthwise_is_the_grouped_convolution_and_so_is_its_gradient():
+    x, kernel, direction = image(2, 7, 9, 5), image(3, 3, 5, seed=1), image(2, 7, 9, 5, seed=2)
+    ours, backward = jax.vjp(blocks.depthwise3x3, x, kernel)
+    theirs, expected = jax.vjp(grouped, x, kernel)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for one, other in zip(backward(direction), expected(direction), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
