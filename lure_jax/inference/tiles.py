@@ -181,8 +181,8 @@ def statistics(
             for units, tile_mask in tiles()
         ]
         logits = {name: part for name, part in parts[0].items() if name.endswith("/logits")}  # the same in each tile
-        sums = pool([{name: part[name] for name in part.keys() - logits.keys() - down.keys()} for part in parts], weights)
-        given = down | sums | logits
+        known = logits.keys() | down.keys()
+        given = down | logits | pool([{name: part[name] for name in part.keys() - known} for part in parts], weights)
     return given
 
 

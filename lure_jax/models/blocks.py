@@ -94,14 +94,25 @@ def _depthwise_forward(x, kernel):
 
 def _depthwise_backward(kept, gradient):
     x, kernel = kept
-    padded = _with_border(x)
+    taps = jax.lax.platform_dependent(_with_border(x), gradient, cpu=taps_in_turn, default=taps_at_once)
+    return depthwise3x3(gradient, kernel[::-1, ::-1]), taps.reshape(kernel.shape).astype(kernel.dtype)
 
-    def one(tap):  # in a loop: else each of nine reductions computes again what the gradient comes from
-        shifted = jax.lax.dynamic_slice(padded, (0, tap // 3, tap % 3, 0), x.shape)
+
+def taps_at_once(padded: Float[Array, "B H+2 W+2 C"], gradient: Float[Array, "B H W C"]) -> Float[Array, "9 C"]:
+    """The gradient of a depthwise kernel as nine sums over the pixels, in float32."""
+    height, width = gradient.shape[1:3]
+    shifted = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return jnp.stack([(x * gradient).sum((0, 1, 2), dtype=jnp.float32) for x in shifted])
+
+
+def taps_in_turn(padded: Float[Array, "B H+2 W+2 C"], gradient: Float[Array, "B H W C"]) -> Float[Array, "9 C"]:
+    """The same in a loop: XLA's CPU backend computes what `gradient` comes from again in each of nine sums."""
+
+    def tap(number):
+        shifted = jax.lax.dynamic_slice(padded, (0, number // 3, number % 3, 0), gradient.shape)
         return (shifted * gradient).sum((0, 1, 2), dtype=jnp.float32)
 
-    kernel_gradient = jax.lax.map(one, jnp.arange(9)).reshape(kernel.shape).astype(kernel.dtype)
-    return depthwise3x3(gradient, kernel[::-1, ::-1]), kernel_gradient
+    return jax.lax.map(tap, jnp.arange(9))
 
 
 depthwise3x3.defvjp(_depthwise_forward, _depthwise_backward)
