@@ -147,7 +147,8 @@ def stats(config, data_dir):
             click.echo(f"  {line.share:6.1%}  {line.modality:8} {line.condition:14} {source}")
     drawn = recipe.data
     click.echo(f"of the synthetic samples {drawn.two_conditions:.0%} get a second condition if one fits; "
-               f"{drawn.wrong_prompt:.0%} of the restoration pool get a wrong prompt; "
+               f"{drawn.wrong_prompt:.0%} of the restoration pool get a wrong prompt, "
+               f"{drawn.grey_share:.0%} of its visible images lose their colour; "
                f"{drawn.degraded_share:.0%} of the fusion pool are degraded.")  # fmt: skip
 
 

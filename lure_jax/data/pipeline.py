@@ -13,6 +13,7 @@ from lure_jax.data.degradations import DEGRADATIONS, STRENGTHS, compatible, degr
 from lure_jax.data.sources import Decoded, Endless
 from lure_jax.data.strengths import Strengths, changed
 from lure_jax.errors import UserError
+from lure_jax.metrics.color import luma
 from lure_jax.text.conditions import MODALITIES, clean_id, condition_id, multi_hot
 from lure_jax.text.prompts import draw_prompts
 
@@ -155,7 +156,7 @@ def restoration_pool(data, crop: int, seed: int) -> list[tuple[grain.MapDataset,
     for row, name, weight in restoration_parts(data):
         sample = RestorationSample(
             row.modality, condition_id(row.modality, name), tuple(row.conditions), row.real, row.image, crop,
-            data.two_conditions, data.wrong_prompt, strengths,
+            data.two_conditions, data.wrong_prompt, data.grey_share, strengths,
         )  # fmt: skip
         dataset = _endless(data, row.dataset, restoration_keys(row), seed + 1000 * len(pool)).random_map(sample)
         pool.append((dataset, weight))
@@ -189,6 +190,7 @@ class RestorationSample(grain.transforms.RandomMap):
 
     With probability `wrong_prompt` the prompt names something that is not there (or "clean"), and the target is
     the degraded image itself: a prompt acts on what it names and on nothing else (ours, not the paper's).
+    A `grey_share` of the visible samples is as a camera without colour gives it: else a lack of colour looks like haze.
     """
 
     modality: str
@@ -199,6 +201,7 @@ class RestorationSample(grain.transforms.RandomMap):
     crop: int
     two_conditions: float
     wrong_prompt: float
+    grey_share: float
     strengths: Strengths
 
     def random_map(self, element: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -210,6 +213,8 @@ class RestorationSample(grain.transforms.RandomMap):
             (reference,) = crop_and_turn([element[self.image]], self.crop, rng)
             ids += second_condition(self.modality, self.offered, self.condition, self.two_conditions, rng)
             degraded = degrade(reference, ids, rng, self.strengths)
+        if self.modality == "visible" and rng.random() < self.grey_share:
+            degraded, reference = luma(degraded)[..., None], luma(reference)[..., None]
         named, left = ids, []
         if rng.random() < self.wrong_prompt:
             known = {name for modality, name in DEGRADATIONS if modality == self.modality}
@@ -291,5 +296,5 @@ def crop_and_turn(
 
 
 def three_channels(image: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W 3"]:
-    """Infrared repeated to three channels: one encoder reads both modalities."""
+    """Grey images repeated to three channels: one encoder reads both modalities."""
     return np.repeat(image, 3, -1) if image.shape[-1] == 1 else image

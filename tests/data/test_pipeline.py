@@ -35,7 +35,7 @@ def recipe(data_dir, **changes):
     row = dict(dataset="synthetic_scenes/debug", real=False, weight=1.0)
     data = dict(
         data_dir=str(data_dir), source="", workers=0, cache_mb=50.0, infrared_share=0.3, two_conditions=0.3,
-        wrong_prompt=0.1, degraded_share=0.5,
+        wrong_prompt=0.1, grey_share=0.0, degraded_share=0.5,
         restoration=(
             ml_collections.ConfigDict(row | dict(modality="visible", image="visible", conditions=VISIBLE)),
             ml_collections.ConfigDict(row | dict(modality="infrared", image="infrared", conditions=INFRARED)),
@@ -203,6 +203,15 @@ def test_infrared_is_repeated_to_three_channels(drawn):
     samples = drawn["restoration"]
     grey = (np.ptp(samples["degraded"], axis=-1) == 0).all((1, 2))
     assert grey[samples["modality"] == 1].all() and not grey[samples["modality"] == 0].all()
+
+
+def test_a_share_of_the_visible_samples_is_grey(data_dir):
+    visible = recipe(data_dir).data.restoration[:1]
+    config = recipe(data_dir, restoration=visible, grey_share=0.5, infrared_share=0.0, wrong_prompt=0.0)
+    samples = joined(batches(config, "restoration", 8, batch=50))
+    pairs = [(np.ptp(samples[name], axis=-1) == 0).all((1, 2)) for name in ("degraded", "reference")]
+    assert (pairs[0] >= pairs[1]).all()  # an image can be degraded to black
+    near(pairs[1].mean(), 0.5, len(pairs[1]))
 
 
 def test_fusion_degrades_one_or_both_images_of_half_of_the_pairs(drawn):
