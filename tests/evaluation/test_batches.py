@@ -1,13 +1,13 @@
 """Evaluation over eight fake devices, in a process of its own, gives what one device gives."""
 
 import json
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from devices import environment
 from PIL import Image
 
 from lure_jax.cli import main
@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import flax.linen as nn
 from absl import flags
 flags.FLAGS.mark_as_parsed()
-jax.config.update("jax_compilation_cache_dir", sys.argv[1])
 from lure_jax.cli import main
 from configs import common, quickstart
 from lure_jax.data import sources
@@ -52,7 +51,7 @@ class Mean(nn.Module):  # fuses by the mean and restores by a factor
 
 on, config = [], quickstart.get_config()
 debug = "synthetic_scenes/debug"
-config.data.update(dict(data_dir=sys.argv[2], fusion=(common.pairs(debug),)))
+config.data.update(dict(data_dir=sys.argv[1], fusion=(common.pairs(debug),)))
 config.data.restoration = (common.clean(debug, "visible", "visible", ("noise", "haze")),
                            common.clean(debug, "infrared", "infrared", ("stripe",)))
 sources.prepare(config)
@@ -61,7 +60,7 @@ evaluate = training.build_evaluator(config, Mean())
 params = {"gain": jnp.float32(0.9)}
 (one, sheet), (many, other) = (evaluate(p, 0, "rule") for p in (params, jax.device_put(params, replicated(mesh))))
 print(json.dumps([one, many, sorted(set(on)), int(np.abs(sheet["fused"].astype(int) - other["fused"]).max())]))
-main(["evaluate", *sys.argv[3:]], standalone_mode=False)
+main(["evaluate", *sys.argv[2:]], standalone_mode=False)
 """
 
 
@@ -82,11 +81,9 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def told(folders):
-    env = dict(os.environ, XLA_FLAGS="--xla_force_host_platform_device_count=8", JAX_PLATFORMS="cpu")
-    cache = env.get("JAX_COMPILATION_CACHE_DIR", "/tmp/lure_jax_cache")
     where = [f"--{name}={folders / name}" for name in ("fused", "visible", "infrared")]
-    command = [sys.executable, "-c", SCRIPT, cache, str(folders / "data"), *where, f"--json={folders / 'sharded.json'}"]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-c", SCRIPT, str(folders / "data"), *where, f"--json={folders / 'sharded.json'}"]
+    return subprocess.run(command, env=environment(8), capture_output=True, text=True, timeout=300)
 
 
 def test_a_batch_is_spread_over_all_devices_and_comes_back_whole(told):

@@ -1,15 +1,12 @@
 """One image split by rows over eight fake devices, against one device; as a script, the process with the devices."""
 
 import json
-import os
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from devices import environment
 
 
 def compare():
@@ -51,9 +48,7 @@ def compare():
 
 @pytest.mark.slow
 def test_eight_devices_fuse_the_rows_of_one_image():
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"}
-    env = os.environ | flags | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    result = subprocess.run([sys.executable, __file__], env=env, capture_output=True, text=True, timeout=600)
+    result = subprocess.run([sys.executable, __file__], env=environment(8), capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     for name in ("lure", "two_stream"):

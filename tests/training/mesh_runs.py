@@ -5,7 +5,6 @@ As a script, the process that test_meshes.py starts: prints, as JSON, what every
 
 import functools
 import json
-import os
 import sys
 
 import jax
@@ -125,7 +124,6 @@ def device_bytes(tree) -> list[int]:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     wanted = json.loads(sys.argv[1])
     print(json.dumps({name: {m: run(globals()[name], MESHES[m]) for m in those} for name, those in wanted.items()}))

@@ -1,7 +1,6 @@
 """Meshes and rules on eight fake devices, in a process of their own."""
 
 import json
-import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
+from devices import environment
 
 from lure_jax.training.errors import ConfigError
 from lure_jax.training.mesh import AXES, RULES, make_mesh, path_name, process_share
@@ -39,8 +39,7 @@ print(json.dumps([shapes, errors, specs, shardings["conv"].shard_shape((3, 3, 8,
 
 
 def test_rules_and_meshes_on_eight_devices():
-    env = dict(os.environ, XLA_FLAGS="--xla_force_host_platform_device_count=8", JAX_PLATFORMS="cpu")
-    output = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, timeout=100)
+    output = subprocess.run([sys.executable, "-c", SCRIPT], env=environment(8), capture_output=True, timeout=100)
     assert not output.returncode, output.stderr.decode()
     shapes, errors, specs, shard, whole = json.loads(output.stdout)
     assert shapes["(-1, 1, 1)"] == {"data": 8, "fsdp": 1, "model": 1}

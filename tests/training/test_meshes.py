@@ -1,27 +1,21 @@
 """The real step on meshes of eight fake devices: the same numbers as one device, and the state split by fsdp."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
+from devices import environment
 
-HERE = pathlib.Path(__file__).parent
 WANTED = {"space": ["one", "data", "fsdp", "model", "all"], "consistency": ["one", "all"]}
 
 
 @pytest.fixture(scope="module")
 def runs():
-    """Compiled without LLVM's optimisations, which take longer here than all steps."""
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(HERE.parents[1])}
-    env["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
-    command = [sys.executable, str(HERE / "mesh_runs.py"), json.dumps(WANTED)]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("mesh_runs.py")), json.dumps(WANTED)]
+    result = subprocess.run(command, env=environment(8), capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

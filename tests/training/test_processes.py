@@ -1,7 +1,6 @@
 """Real processes on one machine by jax.distributed: they make the run of one, on any topology, and survive a death."""
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -9,10 +8,10 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 import toy_recipe as toy
+from devices import environment
 
 from lure_jax.training import checkpoints
 from lure_jax.training.progress import read_metrics
@@ -26,9 +25,7 @@ def start(workdir, processes=1, devices=1, **options):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = dict(os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}")
-    env["PYTHONPATH"] = os.getcwd()
-    options |= dict(cache=jax.config.jax_compilation_cache_dir)
+    env = environment(devices)
     if processes > 1:
         options |= dict(port=port, processes=processes)
     only_process = options.pop("only_process", {})

@@ -144,7 +144,6 @@ def killed_while_saving(save, at):
 
 if __name__ == "__main__":
     options = json.loads(sys.argv[2])
-    jax.config.update("jax_compilation_cache_dir", options.pop("cache"))
     if port := options.pop("port", None):
         jax.distributed.initialize(f"127.0.0.1:{port}", options.pop("processes"), options.pop("process"))
     if at := options.pop("die_saving", None):
