@@ -81,11 +81,12 @@ def compare_(methods, visible, infrared, report_dir, json_file, csv_file, overwr
 @_VISIBLE
 @_INFRARED
 @click.option("--condition", "conditions", multiple=True, help="Such as visible/noise; several times; default all.")
+@click.option("--taken", multiple=True, metavar="CONDITION=FOLDER", help="Images taken under a condition, not made so.")
 @_JSON
 @_CSV
 @_OVERWRITE
-def evaluate_degraded(methods, visible, infrared, conditions, json_file, csv_file, overwrite):
-    """Score methods on clean pairs made bad: noise, haze, stripes, ...
+def evaluate_degraded(methods, visible, infrared, conditions, taken, json_file, csv_file, overwrite):
+    """Score methods on clean pairs made bad (noise, haze, stripes, ...), or taken when it was.
 
     METHOD is a baseline or a model as in `lure compare`.
     """
@@ -93,7 +94,11 @@ def evaluate_degraded(methods, visible, infrared, conditions, json_file, csv_fil
 
     try:
         folders.check_outputs([json_file, csv_file], overwrite=overwrite)
-        result = degraded.evaluate(visible, infrared, methods, conditions)
+        for each in taken:
+            if "=" not in each:
+                raise ValueError(f"--taken {each} names no folder; write it like visible/low_light=dark/.")
+        taken = dict(each.split("=", 1) for each in taken)
+        result = degraded.evaluate(visible, infrared, methods, conditions, taken)
     except ValueError as error:
         raise Failure(str(error)) from error
     if result.pairs:

@@ -1,7 +1,8 @@
 """Degradation-aware protocol: clean pairs made bad in known ways, fused as they are and with the help there is."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from lure_jax.data.degradations import DEGRADATIONS, degrade
 from lure_jax.evaluation import fusion, restoration
 from lure_jax.evaluation.classical import RESTORATIONS
-from lure_jax.evaluation.folders import Sources, matched, over_pairs, sizes
+from lure_jax.evaluation.folders import Sources, matched, over_pairs, read_8_bit, sizes
 from lure_jax.evaluation.fusion import Scores
 from lure_jax.evaluation.methods import Folder, Method, MethodError, Network, read_methods
 from lure_jax.evaluation.restoration import Image, to_uint8
+from lure_jax.inference import images
 from lure_jax.inference.prompt import SLOTS, Prompt
 from lure_jax.text.conditions import CONDITIONS, MODALITIES, Condition, clean_id, condition_id
 from lure_jax.text.prompts import prompt_ids
@@ -50,7 +52,11 @@ def read_conditions(names: Iterable[str]) -> list[Condition]:
 
 
 def evaluate(
-    visible: os.PathLike, infrared: os.PathLike, methods: Sequence[str], conditions: Iterable[str] = ()
+    visible: os.PathLike,
+    infrared: os.PathLike,
+    methods: Sequence[str],
+    conditions: Iterable[str] = (),
+    taken: Mapping[str, os.PathLike] | None = None,
 ) -> Result:
     """Fuses each pair clean and degraded, with each method.
 
@@ -62,13 +68,15 @@ def evaluate(
       visible: folder of clean images.
       infrared: folder, matched by stem.
       methods: baselines and models, as `methods.read_methods` takes them.
-      conditions: as `read_conditions` takes them.
+      conditions: to be made, as `read_conditions` takes them; without `taken`, none for all.
+      taken: condition -> folder of images that were taken under it, matched by stem; of one size with the clean ones.
 
     Raises:
       JobError, MethodError, WeightsError: before any work.
     """
-    wanted = read_conditions(conditions)
-    files = matched({"visible": visible, "infrared": infrared})
+    taken = dict(taken or {})
+    wanted = read_conditions([*conditions, *taken])
+    files = matched({"visible": visible, "infrared": infrared, **taken})
     ready = read_methods(methods, sizes(files))
     for method in ready:
         if isinstance(method, Folder):
@@ -79,8 +87,12 @@ def evaluate(
         own = {method.name: _plain(method, clean) for method in ready}
         scores = {NONE: {(name, "no help"): _scores(image, image, clean) for name, image in own.items()}}
         for condition in wanted:
-            bad = degraded(clean, condition, seeds[stem])
-            scores["/".join(condition)] = {
+            name = "/".join(condition)
+            if name in taken:
+                bad = replaced(clean, condition, files[stem][name])
+            else:
+                bad = degraded(clean, condition, seeds[stem])
+            scores[name] = {
                 (method.name, help_): _scores(fuse(bad), own[method.name], clean)
                 for method in ready
                 for help_, fuse in ways(method, condition)
@@ -103,6 +115,15 @@ def degraded(clean: Sources, condition: Condition, index: int) -> Sources:
     unit = image.reshape(*image.shape[:2], -1).astype(np.float32) / 255
     made = to_uint8(degrade(unit, [number], np.random.default_rng([SEED, number, index])))
     return clean._replace(**{condition.modality: made.reshape(image.shape)})
+
+
+def replaced(clean: Sources, condition: Condition, file: pathlib.Path) -> Sources:
+    """The pair with one image from a file; ImageError if it has another size."""
+    image, reference = read_8_bit(file, condition.modality), getattr(clean, condition.modality)
+    if image.shape != reference.shape:
+        here, there = (f"{i.shape[1]}x{i.shape[0]}" for i in (image, reference))
+        raise images.ImageError(f"{file} is {here} and its clean image {there}; they must have one size.")
+    return clean._replace(**{condition.modality: image})
 
 
 def ways(method: Method, condition: Condition) -> Iterator[tuple[str, Callable[[Sources], Image]]]:
@@ -138,8 +159,8 @@ def table(result: Result) -> dict[str, list[dict[str, Any]]]:
     tables = {}
     for condition, methods in result.scores.items():
         rows = []
-        for (method, help_), images in methods.items():
-            means = fusion.mean_scores(images.values())
+        for (method, help_), scores in methods.items():
+            means = fusion.mean_scores(scores.values())
             columns = TO_SOURCES if condition == NONE else (OWN_PSNR, OWN_SSIM, *TO_SOURCES)
             rows.append({"method": method, "help": help_, **{column: means[column] for column in columns}})
         tables[condition] = rows
@@ -150,7 +171,7 @@ def as_json(result: Result) -> dict[str, Any]:
     """All numbers: condition -> method -> help -> mean and images."""
     conditions: dict[str, Any] = {}
     for condition, methods in result.scores.items():
-        for (method, help_), images in methods.items():
-            entry = {"mean": fusion.mean_scores(images.values()), "images": images}
+        for (method, help_), scores in methods.items():
+            entry = {"mean": fusion.mean_scores(scores.values()), "images": scores}
             conditions.setdefault(condition, {}).setdefault(method, {})[help_] = entry
     return {"seed": SEED, "pairs": result.pairs, "conditions": conditions, "failures": result.failures}

@@ -156,3 +156,28 @@ def test_complaints_before_any_work(data):
     ):
         told = lure(data, *arguments)
         assert told.exit_code == 2 and message in told.output, told.output
+
+
+def test_images_taken_under_a_condition_are_taken_and_not_made(data, tmp_path):
+    for stem in "ab":
+        images.write(tmp_path / "dark" / f"{stem}.png", images.read(data / "vi" / f"{stem}.png", "visible") // 4)
+    table = tmp_path / "table.json"
+    result = lure(data, "max", "--taken", f"visible/low_light={tmp_path / 'dark'}", "--json", table)
+    assert result.exit_code == 0, result.output
+    found = json.loads(table.read_text())["conditions"]
+    assert set(found) == {"none", "visible/low_light"}
+    clean = Sources(*(images.read(data / n / "a.png", m) for n, m in (("vi", "visible"), ("ir", "infrared"))))
+    clean = clean._replace(infrared=clean.infrared.reshape(clean.infrared.shape[:2]))
+    (rule,) = read_methods(["max"], [])
+    dark = rule.fuse("", clean._replace(visible=clean.visible // 4))
+    expected = protocol.fusion_scores(dark, *clean)["VIF"]
+    assert found["visible/low_light"]["max"]["no help"]["images"]["a"]["VIF"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_images_taken_elsewhere_are_one_sentence(data, tmp_path):
+    result = lure(data, "max", "--taken", "visible/low_light")
+    assert result.exit_code == 2 and "write it like visible/low_light=dark/" in result.output
+    for stem in "ab":
+        images.write(tmp_path / f"{stem}.png", np.zeros((180, 200, 3), np.uint8))
+    result = lure(data, "max", "--taken", f"visible/low_light={tmp_path}")
+    assert result.exit_code == 2 and "is 200x180 and its clean image 190x180" in result.output
