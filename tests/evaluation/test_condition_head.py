@@ -76,6 +76,16 @@ def test_calibrate_separates_and_never_ruins_clean_images():
     assert 0.9 < thresholds["visible/low_light"] < 0.99
 
 
+def test_calibrate_enhances_only_what_is_more_likely_than_not():
+    groups = [
+        group("visible/haze", [HAZE], haze=[0.2] * 4),
+        group("visible/noise", [NOISE], noise=[0.2] * 4),
+        group("visible/clean", [], haze=[0.01] * 4, noise=[0.01] * 4),
+    ]
+    thresholds = protocol.calibrate(groups)
+    assert thresholds["visible/haze"] == 0.5 and 0.01 < thresholds["visible/noise"] < 0.2
+
+
 def test_calibrate_spares_photographs_with_other_trouble():
     groups = [
         group("visible/low_light", [DARK], low_light=[0.6, 0.7, 0.8, 0.99]),
