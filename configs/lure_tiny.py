@@ -13,8 +13,8 @@ def get_config():
     # In small crops every pixel sees a border; without this stage the inside of whole images is a place never seen
     config.stages.whole = restoration(steps=2400, crop=256, lr=1e-3, pseudo=1.0, batch=3)
     config.stages.conditions = common.stage("lure_conditions", "restoration", steps=1200, batch=8, crop=256, lr=3e-3)
-    config.stages.rule = common.stage("lure_rule", "fusion", steps=2400, batch=3, crop=192, lr=2e-3)
-    config.stages.rule.loss = dict(information=1.0, edges=3.0, differences=0.3)
+    config.stages.rule = common.stage("lure_rule", "fusion", steps=3900, batch=3, crop=192, lr=2e-3)
+    config.stages.rule.loss = dict(information=0.5, edges=2.5, differences=0.3, similarity=1.5)
     config.data.wrong_prompt = 0.05
     config.checkpoint.every = 500
     return config
