@@ -141,7 +141,7 @@ def _sample(config: Any, stage: Any) -> Callable[[np.random.Generator], Mapping[
         row = config.data.restoration[0]
         made = pipeline.RestorationSample(
             row.modality, condition_id(row.modality, row.conditions[0]), tuple(row.conditions), row.real, row.image,
-            stage.crop, 0.0, 0.0, strengths,
+            stage.crop, 0.0, 0.0, 0.0, strengths,
         )  # fmt: skip
         element = dict.fromkeys(pipeline.restoration_keys(row), colour)
     elif stage.pool == "fusion":
