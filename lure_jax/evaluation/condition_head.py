@@ -153,7 +153,8 @@ def calibrate(groups: Sequence[Judged]) -> dict[str, float]:
 
     The threshold with the fewest errors, misses and false alarms, where every kind of images weighs the same, and a
     false alarm of a `DESTRUCTIVE` condition on a photograph as it was taken, clean or with other trouble, weighs as
-    much as `REFUSAL` of any others; its threshold is at least `LIKELY`. Of all thresholds equally good, the middle one in log-odds.
+    much as `REFUSAL` of any others; its threshold is at least `LIKELY`. Of all thresholds equally good, the middle one
+    in log-odds.
 
     Args:
       groups: of the validation split, both modalities.
