@@ -152,12 +152,9 @@ def fusion_keys(row) -> tuple[str, ...]:
 
 def restoration_pool(data, crop: int, seed: int) -> list[tuple[grain.MapDataset, float]]:
     """One endless data set for each condition and row that offers it, with its weight."""
-    pool, strengths = [], changed(STRENGTHS, data.get("strengths", {}))
+    pool = []
     for row, name, weight in restoration_parts(data):
-        sample = RestorationSample(
-            row.modality, condition_id(row.modality, name), tuple(row.conditions), row.real, row.image, crop,
-            data.two_conditions, data.wrong_prompt, data.grey_share, strengths,
-        )  # fmt: skip
+        sample = restoration_sample(data, row, name, crop)
         dataset = _endless(data, row.dataset, restoration_keys(row), seed + 1000 * len(pool)).random_map(sample)
         pool.append((dataset, weight))
     return pool
@@ -165,12 +162,26 @@ def restoration_pool(data, crop: int, seed: int) -> list[tuple[grain.MapDataset,
 
 def fusion_pool(data, crop: int, seed: int) -> list[tuple[grain.MapDataset, float]]:
     """One endless data set for each row of registered pairs, with its weight."""
-    pool, strengths = [], changed(STRENGTHS, data.get("strengths", {}))
+    pool = []
     for row, _, weight in fusion_parts(data):
-        sample = FusionSample(tuple(row.visible_conditions), crop, data.two_conditions, data.degraded_share, strengths)
+        sample = fusion_sample(data, row, crop)
         dataset = _endless(data, row.dataset, fusion_keys(row), seed + 1000 * len(pool)).random_map(sample)
         pool.append((dataset, weight))
     return pool
+
+
+def restoration_sample(data, row, condition: str, crop: int) -> "RestorationSample":
+    """What makes the samples of a row of the restoration pool that get one condition first."""
+    return RestorationSample(
+        row.modality, condition_id(row.modality, condition), tuple(row.conditions), row.real, row.image, crop,
+        data.two_conditions, data.wrong_prompt, data.grey_share, changed(STRENGTHS, data.get("strengths", {})),
+    )  # fmt: skip
+
+
+def fusion_sample(data, row, crop: int) -> "FusionSample":
+    """What makes the samples of a row of the fusion pool."""
+    strengths = changed(STRENGTHS, data.get("strengths", {}))
+    return FusionSample(tuple(row.visible_conditions), crop, data.two_conditions, data.degraded_share, strengths)
 
 
 def _endless(data, name: str, keys: tuple[str, ...], seed: int) -> grain.MapDataset:

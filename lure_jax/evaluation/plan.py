@@ -12,12 +12,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lure_jax.data import judged, pipeline
-from lure_jax.data.degradations import STRENGTHS
-from lure_jax.data.strengths import changed
 from lure_jax.errors import UserError
 from lure_jax.models import registry as models
 from lure_jax.objectives import registry as objectives
-from lure_jax.text.conditions import condition_id
 from lure_jax.training import loop, mesh
 from lure_jax.training import state as states
 
@@ -136,17 +133,13 @@ def stand_in(config: Any, stage: Any, grid: Mesh) -> dict[str, jax.ShapeDtypeStr
 
 def _sample(config: Any, stage: Any) -> Callable[[np.random.Generator], Mapping[str, np.ndarray]]:
     grey, colour = np.zeros((SIDE, SIDE, 1), np.uint8), np.zeros((SIDE, SIDE, 3), np.uint8)
-    strengths = changed(STRENGTHS, config.data.get("strengths", {}))
     if stage.pool == "restoration":
         row = config.data.restoration[0]
-        made = pipeline.RestorationSample(
-            row.modality, condition_id(row.modality, row.conditions[0]), tuple(row.conditions), row.real, row.image,
-            stage.crop, 0.0, 0.0, 0.0, strengths,
-        )  # fmt: skip
+        made = pipeline.restoration_sample(config.data, row, row.conditions[0], stage.crop)
         element = dict.fromkeys(pipeline.restoration_keys(row), colour)
     elif stage.pool == "fusion":
         row = config.data.fusion[0]
-        made = pipeline.FusionSample(tuple(row.visible_conditions), stage.crop, 0.0, 0.0, strengths)
+        made = pipeline.fusion_sample(config.data, row, stage.crop)
         element = dict(zip(pipeline.fusion_keys(row), (colour, grey, grey), strict=False))
     else:
         row = config.data.judged[0]

@@ -16,7 +16,7 @@ from lure_jax.models.lure import Lure
 
 MEMORY = "4GB"  # the budget unless told otherwise; on an accelerator, 3/4 of its memory
 OVERLAP = 96  # pixels that neighbours share; the quarter next to a tile's own border is not shown
-ROUNDS = 2  # of measuring: a third changes a tenth of what the second does
+ROUNDS = 2  # of measuring; a third changed less than a tenth of what the second did, in all weights measured
 SMALLEST = 320  # side of the square tile that must fit; smaller ones would overlap more than two at a time
 # Bytes that fusing takes for each pixel at once: measured by benchmarks/tiles.py for lure tiny, for the others planned
 # by the compiler for the largest pass, on the CPU. And what the process has without, compiling included.
