@@ -276,9 +276,9 @@ class Fuser:
         plan = tiles.plan(tuple(size), self._pixels, self._multiple)
         fits = {m: arrays.settled(image, m, self.fit_tone) for m, image in images.items()}
 
-        def cut(rows: slice, columns: slice):
+        def cut(rows: slice, columns: slice, share: Float[np.ndarray, "h w"] | None = None):
             units = {m: arrays.to_unit(image[rows, columns], m, fits[m])[0] for m, image in images.items()}
-            return self._pad(units, plan.tile)
+            return self._pad(units, plan.tile, share)
 
         def compute(rows: slice, columns: slice) -> Float[np.ndarray, "h w 3"]:
             units, mask = cut(rows, columns)
@@ -291,7 +291,7 @@ class Fuser:
         shape = next(iter(small.values())).shape[1:3]
         small = self._pad(small, buckets.plan([shape], self._multiple)[0])
         own = {} if given and not measure else tiles.statistics(
-            self._network, small, lambda: (cut(*place) for place in tiles.beside(plan, tuple(size))), prompts, strength
+            self._network, small, lambda: (cut(*place) for place in tiles.places(plan, tuple(size))), prompts, strength
         )  # fmt: skip
         return ((rows, part[None]) for rows, part in tiles.blend(plan, tuple(size), compute)), own
 
@@ -309,11 +309,16 @@ class Fuser:
             result[there] = arrays.from_unit(part, form, arrays.alpha_of(first[there]))
         return result
 
-    def _pad(self, units: Mapping[str, Float[np.ndarray, "B H W C"]], shape: buckets.Size):
-        """The images with the sides of a compiled shape, and their pixel mask, where they are worked on."""
+    def _pad(self, units: Mapping[str, Float[np.ndarray, "B H W C"]], shape: buckets.Size, share=None):
+        """The images with the sides of a compiled shape, and their pixel mask, where they are worked on.
+
+        With the share (h,w) of a tile's pixels in the whole, its mask to be measured.
+        """
         number, *size, _ = next(iter(units.values())).shape
         shape = self._placement.shape(shape)
         mask = buckets.pixel_mask(number, tuple(size), shape, self._multiple)
+        if share is not None:
+            mask = tiles.weigh(mask, share)
         padded = {m: self._placement.image(buckets.pad(unit, shape, self._multiple)) for m, unit in units.items()}
         return padded, self._placement.image(mask)
 

@@ -16,7 +16,7 @@ from lure_jax.models.lure import Lure
 
 MEMORY = "4GB"  # the budget unless told otherwise; on an accelerator, 3/4 of its memory
 OVERLAP = 96  # pixels that neighbours share; the quarter next to a tile's own border is not shown
-ROUNDS = 2  # of measuring; a third changed less than a tenth of what the second did, in all weights measured
+LEAST_SHARE = 1e-6  # of a pixel that a tile does not show, in what it measures: not 0, which is padding
 SMALLEST = 320  # side of the square tile that must fit; smaller ones would overlap more than two at a time
 # Bytes that fusing takes for each pixel at once: measured by benchmarks/tiles.py for lure tiny, for the others planned
 # by the compiler for the largest pass, on the CPU. And what the process has without, compiling included.
@@ -94,41 +94,41 @@ def plan(size: Size, pixels: int, multiple: int) -> Plan:
     return Plan(tile, _starts(size[0], tile[0], rows, multiple), _starts(size[1], tile[1], columns, multiple))
 
 
-def beside(plan: Plan, size: Size) -> Iterator[tuple[Rows, Columns]]:
-    """Tiles of the plan's size side by side, to be measured: where two overlapped, pixels would count twice."""
-    for top in range(0, size[0], plan.tile[0]):
-        for left in range(0, size[1], plan.tile[1]):
-            yield slice(top, min(top + plan.tile[0], size[0])), slice(left, min(left + plan.tile[1], size[1]))
+def places(plan: Plan, size: Size) -> Iterator[tuple[Rows, Columns, Float[np.ndarray, "h w"]]]:
+    """Where the tiles lie in the image, row by row, and how much each of their pixels counts.
+
+    In an overlap one tile fades into the next; the shares of all tiles add up to one in every pixel. The last tiles may
+    be cut by the image's border.
+    """
+    down, across = (_shares(starts, side, full) for starts, side, full in zip(plan[1:], plan.tile, size, strict=True))
+    for top, rows in zip(plan.tops, down, strict=True):
+        for left, columns in zip(plan.lefts, across, strict=True):
+            share = rows[:, None] * columns[None, :]
+            yield slice(top, top + len(rows)), slice(left, left + len(columns)), share
 
 
-def places(plan: Plan, size: Size) -> Iterator[tuple[Rows, Columns]]:
-    """Where the tiles lie in the image, row by row; the last ones may be cut by its border."""
-    for top in plan.tops:
-        for left in plan.lefts:
-            yield slice(top, min(top + plan.tile[0], size[0])), slice(left, min(left + plan.tile[1], size[1]))
+def weigh(mask: Float[np.ndarray, "1 H W"], share: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "1 H W"]:
+    """The pixel mask of a tile to be measured: pixels of which it shows nothing still belong to the image."""
+    beyond = [(0, full - side) for full, side in zip(mask.shape[1:], share.shape, strict=True)]
+    return mask * np.maximum(np.pad(share, beyond, mode="edge"), LEAST_SHARE)
 
 
 def blend(
     plan: Plan, size: Size, compute: Callable[[Rows, Columns], Float[np.ndarray, "h w C"]]
 ) -> Iterator[tuple[Rows, Float[np.ndarray, "h W C"]]]:
-    """Computes tile after tile and yields finished rows of the image, so that it never is in memory as floats.
-
-    In an overlap one tile fades into the next; the weights of all tiles add up to one in every pixel.
-    """
-    down, across = (_weights(starts, side, full) for starts, side, full in zip(plan[1:], plan.tile, size, strict=True))
+    """Computes tile after tile and yields finished rows of the image, so that it never is in memory as floats."""
     band, place = None, places(plan, size)
-    for r, top in enumerate(plan.tops):
-        height = min(plan.tile[0], size[0] - top)
+    for r in range(len(plan.tops)):
         fresh = None
-        for c in range(len(plan.lefts)):
-            rows, columns = next(place)
-            tile = compute(rows, columns) * (down[r][:, None, None] * across[c][None, :, None])
+        for _ in plan.lefts:
+            rows, columns, share = next(place)
+            tile = compute(rows, columns) * share[..., None]
             if fresh is None:
-                fresh = np.zeros((height, size[1], tile.shape[-1]), np.float32)
+                fresh = np.zeros((len(tile), size[1], tile.shape[-1]), np.float32)
             fresh[:, columns] += tile
         if band is not None:
             fresh[: len(band)] += band
-        end = plan.tops[r + 1] if r + 1 < len(plan.tops) else size[0]
+        top, end = plan.tops[r], plan.tops[r + 1] if r + 1 < len(plan.tops) else size[0]
         yield slice(top, end), fresh[: end - top]
         band = fresh[end - top :]
 
@@ -149,14 +149,15 @@ def statistics(
 ) -> Statistics:
     """What is summed over a large image: first from a thinned copy of it, then, with that at hand, from all tiles.
 
-    The tiles are looked at `ROUNDS` times and once before, for the condition head's moments: where a condition is
-    nearly as probable as its threshold, only all pixels give the answer of the whole image, and all else depends on
-    the answer. A round takes each block's sums with those of the round before in the blocks below.
+    The tiles are looked at twice. First for the condition head's moments: where a condition is nearly as probable as its
+    threshold, only all pixels give the answer of the whole image, and all else depends on the answer. Then for the rest:
+    each block's sums are taken with those of the thinned copy in the blocks below. (A third look makes a difference of
+    0.1 of 255 one of 0.02, measured by benchmarks/tiles.py.)
 
     Args:
       network: the model.
       thinned: the whole image, thinned, and its pixel mask.
-      tiles: gives the same of each tile, at full resolution.
+      tiles: gives the same of each tile, at full resolution, its mask weighed (`weigh`).
       prompts: as the network takes them.
       strength: likewise.
 
@@ -174,16 +175,13 @@ def statistics(
             parts[modality].append(network.describe(image, tile_mask, coarse[modality], measure=True)[1])
     down = {f"{m}/down": pool(those, weights) for m, those in parts.items()}
     _, coarse = network(images, prompts, mask, down, measure=True, strength=strength)
-    given = coarse | down
-    for _ in range(ROUNDS):
-        parts = [
-            network(units, prompts, tile_mask, given, measure=True, strength=strength)[1]
-            for units, tile_mask in tiles()
-        ]
-        logits = {name: part for name, part in parts[0].items() if name.endswith("/logits")}  # the same in each tile
-        known = logits.keys() | down.keys()
-        given = down | logits | pool([{name: part[name] for name in part.keys() - known} for part in parts], weights)
-    return given
+    parts = [
+        network(units, prompts, tile_mask, coarse | down, measure=True, strength=strength)[1]
+        for units, tile_mask in tiles()
+    ]
+    logits = {name: part for name, part in parts[0].items() if name.endswith("/logits")}  # the same in each tile
+    known = logits.keys() | down.keys()
+    return down | logits | pool([{name: part[name] for name in part.keys() - known} for part in parts], weights)
 
 
 def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]:
@@ -228,7 +226,7 @@ def _starts(full: int, side: int, count: int, multiple: int) -> tuple[int, ...]:
     return tuple(-(-(i * (full - side)) // ((count - 1) * multiple)) * multiple for i in range(count))
 
 
-def _weights(starts: tuple[int, ...], side: int, full: int) -> list[Float[np.ndarray, "n"]]:
+def _shares(starts: tuple[int, ...], side: int, full: int) -> list[Float[np.ndarray, "n"]]:
     """The share of each tile in its rows (or columns): 1, fading over the overlaps from one to the next."""
     weights = [np.ones(min(side, full - start), np.float32) for start in starts]
     for i, start in enumerate(starts[1:], 1):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Mask = Float[Array, "B H W 1"] | None
+Mask = Float[Array, "B H W 1"] | None  # a pixel's share in what is summed over the image; 0 on padding
 Dtype = jax.typing.DTypeLike
 
 STATISTICS = "statistics"  # the Flax collection of what is summed over the whole image
@@ -49,11 +49,16 @@ def rematerialised(block: type[nn.Module], remat: str) -> type[nn.Module]:
 
 def masked(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B H W C"]:
     """Zeroes what padding added, so that a convolution sees the border of the unpadded image."""
+    return x if mask is None else x * (mask > 0).astype(x.dtype)
+
+
+def shared(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B H W C"]:
+    """Each pixel times its share: one factor of a product that is summed over the image."""
     return x if mask is None else x * mask.astype(x.dtype)
 
 
 def masked_mean(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B C"]:
-    """Mean over the pixels that belong to the image, in float32."""
+    """Mean over the pixels that belong to the image, weighted by their shares, in float32."""
     x = x.astype(jnp.float32)
     if mask is None:
         return x.mean((1, 2))
@@ -244,13 +249,16 @@ class ChannelAttention(nn.Module):
         ones = nn.with_logical_partitioning(nn.initializers.ones, ("heads",))
         temperature = self.param("temperature", ones, (self.heads,))
         qkv = Pointwise(3 * channels, axes=("in", "wide"), name="qkv", **dense)(x)
-        qkv = masked(Depthwise3x3(dtype=self.dtype, name="depthwise")(qkv, mask), mask)
-        qkv = qkv.reshape(x.shape[0], -1, 3, self.heads, channels // self.heads)
-        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        qkv = Depthwise3x3(dtype=self.dtype, name="depthwise")(qkv, mask)
+        query, key, value = jnp.split(qkv, 3, -1)
+        share_q, share_k = shared(query, mask), shared(key, mask)
+        query, key, value, share_q, share_k = (
+            a.reshape(x.shape[0], -1, self.heads, channels // self.heads) for a in (query, key, value, share_q, share_k)
+        )
         wide = dict(preferred_element_type=jnp.float32)
-        product = jnp.einsum("bnhc,bnhd->bhcd", query, key, **wide)
-        squared_q = jnp.einsum("bnhc,bnhc->bhc", query, query, **wide)
-        squared_k = jnp.einsum("bnhc,bnhc->bhc", key, key, **wide)
+        product = jnp.einsum("bnhc,bnhd->bhcd", share_q, key, **wide)
+        squared_q = jnp.einsum("bnhc,bnhc->bhc", share_q, query, **wide)
+        squared_k = jnp.einsum("bnhc,bnhc->bhc", share_k, key, **wide)
         sums = image_wide(self, "sums", (product, squared_q, squared_k))
         weights = channel_weights(*sums, temperature).astype(self.dtype)
         out = jnp.einsum("bhcd,bnhd->bnhc", weights, value).reshape(x.shape)
@@ -290,10 +298,10 @@ class GramAttention(nn.Module):
         def gram(a, b):
             return jnp.einsum("bxyc,bxyd->bcd", a, b, preferred_element_type=jnp.float32)
 
-        x = masked(x.astype(self.dtype), mask)
-        c = x if context is None else masked(context.astype(self.dtype), mask)
-        xx = gram(x, x)
-        xc, cc = (xx, xx) if context is None else (gram(x, c), gram(c, c))
+        x = x.astype(self.dtype)
+        c = x if context is None else context.astype(self.dtype)
+        xx = gram(shared(x, mask), x)
+        xc, cc = (xx, xx) if context is None else (gram(shared(x, mask), c), gram(shared(c, mask), c))
         product = jnp.einsum("chq,bcd,dhk->bhqk", query, xc, key)
         squared_q = jnp.einsum("chq,bcd,dhq->bhq", query, xx, query)
         squared_k = jnp.einsum("chk,bcd,dhk->bhk", key, cc, key)

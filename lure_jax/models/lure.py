@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lure_jax.metrics.color import luma
 from lure_jax.models.blocks import (
     BRANCH_SCALE,
     Conv3x3,
@@ -25,6 +26,7 @@ from lure_jax.models.blocks import (
     unshuffle,
 )
 from lure_jax.models.scene_statistics import scene_statistics
+from lure_jax.models.stripes import stripe_offsets
 from lure_jax.models.tga import InnerResidualBlock
 from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
@@ -158,7 +160,10 @@ class Encoder(nn.Module):
 
     def describe(self, image: Float[Array, "B H W 3"], mask: Mask = None) -> Described:
         """The way down, which reads no text, and the condition head's logits (B,13)."""
-        x = stem = self.stem(unshuffle(image.astype(self.dtype), self.sizes.stem), mask)
+        wide = pixel_mask(mask, self.sizes.stem)
+        stripes = stripe_offsets(luma(image), wide, self.sizes.stem)
+        pixels = jnp.concatenate([unshuffle(image, self.sizes.stem), stripes], -1)
+        x = stem = self.stem(pixels.astype(self.dtype), mask)
         skips = []
         for level, (block, shrink) in enumerate(zip(self.down, self.shrink, strict=True)):
             x = block(x, None, level_mask(mask, level))
@@ -166,7 +171,7 @@ class Encoder(nn.Module):
             x = shrink(unshuffle(masked(x, level_mask(mask, level)), 2))
         moments = [pixel_moments(f, level_mask(mask, level)) for level, f in enumerate((*skips, x))]
         moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
-        scene = image_wide(self, "scene", scene_statistics(image, pixel_mask(mask, self.sizes.stem)))
+        scene = image_wide(self, "scene", scene_statistics(image, wide))
         statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
         logits = self.condition(nn.gelu(self.condition_hidden(statistics)))
         return Described(stem, tuple(skips), x, logits)

@@ -9,7 +9,7 @@ from PIL import Image
 from random_model import save_random_model
 
 from lure_jax.errors import UserError
-from lure_jax.inference import tiles
+from lure_jax.inference import buckets, tiles
 from lure_jax.inference.fuser import Fuser
 from lure_jax.inference.weights import load
 from lure_jax.models import lure, two_stream
@@ -30,12 +30,14 @@ def test_tiles_cover_the_image_and_overlap(size, pixels):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_measured_tiles_cover_every_pixel_once(size):
-    plan, seen = tiles.plan(size, 320 * 320, 8), np.zeros(size, int)
-    for rows, columns in tiles.beside(plan, size):
+def test_shares_of_measured_tiles_add_up_to_one_in_every_pixel(size):
+    plan, seen = tiles.plan(size, 320 * 320, 8), np.zeros(size)
+    for rows, columns, share in tiles.places(plan, size):
         assert not rows.start % 8 and not columns.start % 8
-        seen[rows, columns] += 1
-    assert (seen == 1).all()
+        weighed = tiles.weigh(buckets.pixel_mask(1, share.shape, plan.tile, 8), share)[0]
+        assert (weighed[: len(share), : share.shape[1]] > 0).all() and (weighed >= 0).all()
+        seen[rows, columns] += weighed[: len(share), : share.shape[1]]
+    np.testing.assert_allclose(seen, 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -124,3 +124,17 @@ def test_layer_norm_normalises_each_pixel():
     out = np.asarray(module.apply(module.init(jax.random.key(0), x), x))
     np.testing.assert_allclose(out.mean(-1), 0, atol=1e-5)
     np.testing.assert_allclose(out.std(-1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("attention", [blocks.ChannelAttention(2), blocks.GramAttention(2)])
+def test_sums_by_shares_add_up_to_those_of_the_whole(attention):
+    """A pixel counts as much as its share in the mask says; only 0 is padding, which no convolution sees."""
+    x, share = image(1, 12, 9, 8), np.random.default_rng(1).uniform(0.01, 0.99, (1, 12, 9, 1)).astype(np.float32)
+    params = perturbed(attention, x)
+
+    def sums(mask):
+        changed = attention.apply({"params": params}, x, mask=mask, mutable=[blocks.STATISTICS])[1]
+        return changed[blocks.STATISTICS]["sums"]
+
+    for whole, *parts in zip(*map(sums, (None, share, 1 - share)), strict=True):
+        np.testing.assert_allclose(sum(parts), whole, rtol=1e-4, atol=1e-3)
