@@ -94,11 +94,7 @@ def evaluate_degraded(methods, visible, infrared, conditions, taken, json_file, 
 
     try:
         folders.check_outputs([json_file, csv_file], overwrite=overwrite)
-        for each in taken:
-            if "=" not in each:
-                raise ValueError(f"--taken {each} names no folder; write it like visible/low_light=dark/.")
-        taken = dict(each.split("=", 1) for each in taken)
-        result = degraded.evaluate(visible, infrared, methods, conditions, taken)
+        result = degraded.evaluate(visible, infrared, methods, conditions, degraded.read_taken(taken))
     except ValueError as error:
         raise Failure(str(error)) from error
     if result.pairs:

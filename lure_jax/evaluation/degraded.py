@@ -35,11 +35,12 @@ class Result(NamedTuple):
     failures: list[str]
 
 
-def read_conditions(names: Iterable[str]) -> list[Condition]:
+def read_conditions(names: Iterable[str], option: str = "--condition") -> list[Condition]:
     """Conditions by name, all that can be made where none is named.
 
     Args:
       names: such as "visible/noise".
+      option: that named them.
 
     Raises:
       MethodError: no such condition, or a clean one.
@@ -47,8 +48,22 @@ def read_conditions(names: Iterable[str]) -> list[Condition]:
     known = {f"{modality}/{name}": Condition(modality, name) for modality, name in DEGRADATIONS}
     for name in names:
         if name not in known:
-            raise MethodError(f"--condition {name} is not known; choose from {', '.join(known)}.")
+            raise MethodError(f"{option} {name} is not known; choose from {', '.join(known)}.")
     return [known[name] for name in dict.fromkeys(names)] or [c for c in CONDITIONS if c in known.values()]
+
+
+def read_taken(texts: Iterable[str]) -> dict[str, str]:
+    """Condition -> folder of CONDITION=FOLDER; MethodError if one is no such thing, or names a condition again."""
+    folders: dict[str, str] = {}
+    for text in texts:
+        name, equals, folder = text.partition("=")
+        if not equals or not folder:
+            raise MethodError(f"--taken {text} names no folder; write it like visible/low_light=dark/.")
+        if name in folders:
+            raise MethodError(f"--taken {text} names {name} again, after {folders[name]}; one folder a condition.")
+        read_conditions([name], "--taken")
+        folders[name] = folder
+    return folders
 
 
 def evaluate(

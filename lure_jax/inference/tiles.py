@@ -149,10 +149,10 @@ def statistics(
 ) -> Statistics:
     """What is summed over a large image: first from a thinned copy of it, then, with that at hand, from all tiles.
 
-    The tiles are looked at twice. First for the condition head's moments: where a condition is nearly as probable as its
-    threshold, only all pixels give the answer of the whole image, and all else depends on the answer. Then for the rest:
-    each block's sums are taken with those of the thinned copy in the blocks below. (A third look makes a difference of
-    0.1 of 255 one of 0.02, measured by benchmarks/tiles.py.)
+    The tiles are looked at twice. First for the condition head's moments: where a condition is nearly as probable as
+    its threshold, only all pixels give the answer of the whole image, and all else depends on the answer. Then for the
+    rest: each block's sums are taken with those of the thinned copy in the blocks below. (A third look makes a
+    difference of 0.1 of 255 one of 0.02, measured by benchmarks/tiles.py.)
 
     Args:
       network: the model.

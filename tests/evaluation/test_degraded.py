@@ -177,6 +177,11 @@ def test_images_taken_under_a_condition_are_taken_and_not_made(data, tmp_path):
 def test_images_taken_elsewhere_are_one_sentence(data, tmp_path):
     result = lure(data, "max", "--taken", "visible/low_light")
     assert result.exit_code == 2 and "write it like visible/low_light=dark/" in result.output
+    result = lure(data, "max", "--taken", f"visible/dark={tmp_path}")
+    assert result.exit_code == 2 and "--taken visible/dark is not known; choose from" in result.output
+    twice = ("--taken", f"visible/noise={tmp_path}", "--taken", f"visible/noise={data}")
+    result = lure(data, "max", *twice)
+    assert result.exit_code == 2 and f"names visible/noise again, after {tmp_path}" in result.output
     for stem in "ab":
         images.write(tmp_path / f"{stem}.png", np.zeros((180, 200, 3), np.uint8))
     result = lure(data, "max", "--taken", f"visible/low_light={tmp_path}")

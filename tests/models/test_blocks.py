@@ -138,3 +138,12 @@ def test_sums_by_shares_add_up_to_those_of_the_whole(attention):
 
     for whole, *parts in zip(*map(sums, (None, share, 1 - share)), strict=True):
         np.testing.assert_allclose(sum(parts), whole, rtol=1e-4, atol=1e-3)
+
+
+def test_pointwise_is_the_matrix_product_and_so_is_its_gradient():
+    x, kernel, direction = image(2, 5, 7, 6), image(6, 4, seed=1), image(2, 5, 7, 4, seed=2)
+    ours, backward = jax.vjp(blocks.pointwise, x, kernel)
+    theirs, expected = jax.vjp(jnp.matmul, x, kernel)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for one, other in zip(backward(direction), expected(direction), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
