@@ -49,7 +49,8 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = N
         A mesh with Auto axes: the compiler places what the rules leave open.
 
     Raises:
-        ConfigError: a size is neither positive nor -1, or the product is not the number of devices.
+        ConfigError: a size is neither positive nor -1, the product is not the number of devices, or a pod's wiring (a
+          torus of 4x4x4 chips, say) has no such axes.
     """
     shape = [int(sizes[axis]) for axis in AXES]
     devices = jax.devices() if devices is None else devices
@@ -62,7 +63,11 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = N
     if math.prod(shape) != len(devices):
         raise ConfigError(f"config.mesh ({wanted}) does not fit the {len(devices)} devices of this run.")
     types = (jax.sharding.AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(tuple(shape), AXES, axis_types=types, devices=devices)
+    try:
+        return jax.make_mesh(tuple(shape), AXES, axis_types=types, devices=devices)
+    except NotImplementedError as error:
+        reason = str(error).split(". ")[0]
+        raise ConfigError(f"config.mesh ({wanted}) does not fit how the chips are wired: {reason}.") from error
 
 
 @contextlib.contextmanager

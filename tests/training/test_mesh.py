@@ -96,6 +96,16 @@ def test_mesh_that_does_not_fit_names_the_devices():
         make_mesh({"data": 3, "fsdp": 1, "model": 1})
 
 
+def test_mesh_that_a_pod_is_not_wired_for_is_one_sentence():
+    chips = [
+        SimpleNamespace(platform="tpu", device_kind="TPU v5", coords=(i % 4, i // 4 % 4, i // 16), core_on_chip=0,
+                        process_index=i // 4, id=i, slice_index=0)
+        for i in range(64)
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"data=8, fsdp=8, model=1\) does not fit how the chips are wired: Failed"):
+        make_mesh(dict(data=8, fsdp=8, model=1), chips)
+
+
 def test_every_rule_names_a_mesh_axis_once():
     names = [name for name, _ in RULES]
     assert len(set(names)) == len(names)
