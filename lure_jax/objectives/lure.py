@@ -17,11 +17,12 @@ from lure_jax.objectives.objective import Objective
 from lure_jax.objectives.unified import (
     condition_loss,
     image_loss,
+    interleave,
     latent_distance,
     latent_statistics_distance,
     psnr,
     ramp,
-    split_halves,
+    separate,
 )
 from lure_jax.text.conditions import MODALITIES, clean_id
 from lure_jax.text.prompts import prompt_ids
@@ -52,20 +53,20 @@ def space(model: Lure, stage) -> Objective:
         def apply(method, *args):
             return model.apply({"params": params}, *args, method=method)
 
-        images = jnp.concatenate([batch["degraded"], batch["reference"]])
-        prompts = jnp.concatenate([batch["prompt_ids"], clean[batch["modality"]]])
+        images = interleave(batch["degraded"], batch["reference"])
+        prompts = interleave(batch["prompt_ids"], clean[batch["modality"]])
         described = apply("describe", images)
         latents = apply("lift", described, apply("tokens", prompts)).z
         decoded = apply("decode", latents)[:, : images.shape[1], : images.shape[2]]
-        z_q, z_h = split_halves(latents)
-        restored, reproduced = split_halves(decoded)
-        conditions = jnp.concatenate([batch["conditions"], batch["reference_conditions"]])
+        z_q, z_h = separate(latents)
+        restored, reproduced = separate(decoded)
+        conditions = interleave(batch["conditions"], batch["reference_conditions"])
         terms = {
             "restoration": image_loss(restored, batch["reference"]),
             "pseudo": image_loss(reproduced, batch["reference"]),
             "align": latent_distance(z_q, z_h),
             "dist": latent_statistics_distance(z_q, z_h),
-            "condition": condition_loss(described.logits, conditions, jnp.tile(batch["modality"], 2)),
+            "condition": condition_loss(described.logits, conditions, jnp.repeat(batch["modality"], 2)),
         }
         total = terms["restoration"] + reproduction * terms["pseudo"] + CONDITION * terms["condition"]
         total += lam(step) * (terms["align"] + 0.5 * terms["dist"])
@@ -95,10 +96,10 @@ def conditions(model: Lure, stage) -> Objective:
 
     def loss(params, batch, rng, step, aux):
         del rng, step
-        images = jnp.concatenate([batch["degraded"], batch["reference"]])
-        present = jnp.concatenate([batch["conditions"], batch["reference_conditions"]])
+        images = interleave(batch["degraded"], batch["reference"])
+        present = interleave(batch["conditions"], batch["reference_conditions"])
         logits = model.apply({"params": params}, images, method="describe").logits
-        entropy = condition_loss(logits, present, jnp.tile(batch["modality"], 2))
+        entropy = condition_loss(logits, present, jnp.repeat(batch["modality"], 2))
         return entropy, ({"condition": entropy}, aux)
 
     rest = dict.fromkeys(("encoder", "decoder", "fuser", "text"), 0.0)

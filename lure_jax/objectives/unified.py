@@ -3,7 +3,6 @@
 After LURE (arXiv 2503.07033); reconstruction.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -60,8 +59,12 @@ def ramp(steps: int, end: float) -> optax.Schedule:
     return optax.linear_schedule(0.0, end, max(steps // 10, 1))
 
 
-def split_halves(x):
-    """The two halves of everything in a pytree, along the first axis."""
-    first = jax.tree.map(lambda a: a[: a.shape[0] // 2], x)
-    second = jax.tree.map(lambda a: a[a.shape[0] // 2 :], x)
-    return first, second
+def interleave(first: Float[Array, "B *S"], second: Float[Array, "B *S"]) -> Float[Array, "2B *S"]:
+    """a0, b0, a1, b1, ...: put one after the other, half of the samples would change the device on a mesh."""
+    return jnp.stack([first, second], 1).reshape(-1, *first.shape[1:])
+
+
+def separate(x: Float[Array, "2B *S"]) -> tuple[Float[Array, "B *S"], Float[Array, "B *S"]]:
+    """What `interleave` had put together."""
+    both = x.reshape(-1, 2, *x.shape[1:])
+    return both[:, 0], both[:, 1]

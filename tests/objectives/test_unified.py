@@ -69,3 +69,11 @@ def test_psnr_closed_form():
 def test_ramp_is_reached_after_a_tenth():
     lam = unified.ramp(1000, 0.1)
     np.testing.assert_allclose([lam(0), lam(50), lam(100), lam(900)], [0, 0.05, 0.1, 0.1], atol=1e-7)
+
+
+def test_what_is_interleaved_is_separated_again():
+    first, second = (np.random.default_rng(seed).random((3, 2, 4), np.float32) for seed in (0, 1))
+    together = unified.interleave(first, second)
+    np.testing.assert_array_equal(together[:4], np.stack([first[0], second[0], first[1], second[1]]))
+    for one, other in zip(unified.separate(together), (first, second), strict=True):
+        np.testing.assert_array_equal(one, other)
