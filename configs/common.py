@@ -51,6 +51,15 @@ REAL_RESTORATION = (
     clean("msrs", "infrared", "infrared", INFRARED),
     clean("roadscene", "infrared", "infrared", INFRARED),
 )
+# Among a dozen conditions noise comes too seldom: haze and darkness move every pixel the same way, noise each its own
+MORE_NOISE = (
+    clean("clean", "visible", "reference", ("noise",), weight=4.0),
+    clean("lol", "visible", "reference", ("noise",)),
+    clean("roadscene", "visible", "visible", ("noise",)),
+    clean("msrs", "visible", "visible", ("noise",)),
+    clean("msrs", "infrared", "infrared", ("noise", "stripe"), weight=0.7),
+    clean("roadscene", "infrared", "infrared", ("noise", "stripe"), weight=0.7),
+)
 REAL_FUSION = (pairs("msrs", VISIBLE_ANY_HOUR), pairs("roadscene"))
 
 
