@@ -31,9 +31,11 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
     Returns:
       (B,N) float32.
     """
-    margin = ((0, 0), (0, -image.shape[1] % PATCH), (0, -image.shape[2] % PATCH), (0, 0))
-    image = jnp.pad(image.astype(jnp.float32), margin, mode="edge")
-    mask = None if mask is None else jnp.pad(mask, margin)
+    image, (bottom, right) = image.astype(jnp.float32), (-side % PATCH for side in image.shape[1:3])
+    if bottom or right:  # jax2onnx's programs fail where a border is repeated no times
+        margin = ((0, 0), (0, bottom), (0, right), (0, 0))
+        image = jnp.pad(image, margin, mode="edge")
+        mask = None if mask is None else jnp.pad(mask, margin)
     values, valid, found = image, mask, []
     for scale in SCALES:
         if scale > 1:
