@@ -130,6 +130,12 @@ def test_stablehlo_fuses_any_size_as_the_fuser_does(program, fused, pair):
     assert description["licence"] == "For friends.\n"
 
 
+def test_nothing_in_a_program_is_empty(program):
+    """What has no elements, such as a border repeated no times, becomes an ONNX program that fails when it is run."""
+    text = jax.export.deserialize(program[0]).mlir_module()
+    assert "tensor<?x" in text and not re.search(r"tensor<(\?x|\d+x)*0x", text)
+
+
 def test_a_baked_prompt_needs_no_ids(folder, tmp_path, fused, pair):
     result = _lure(
         *("--model", folder, "--format", "stablehlo", "--output", tmp_path / "p.stablehlo"),
