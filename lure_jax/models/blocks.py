@@ -100,7 +100,7 @@ def _depthwise_forward(x, kernel):
 
 def _depthwise_backward(kept, gradient):
     x, kernel = kept
-    taps = jax.lax.platform_dependent(_with_border(x), gradient, cpu=taps_in_turn, default=taps_at_once)
+    taps = jax.lax.platform_dependent(_with_border(x), gradient, cpu=taps_by_rows, default=taps_at_once)
     return depthwise3x3(gradient, kernel[::-1, ::-1]), taps.reshape(kernel.shape).astype(kernel.dtype)
 
 
@@ -111,14 +111,19 @@ def taps_at_once(padded: Float[Array, "B H+2 W+2 C"], gradient: Float[Array, "B 
     return jnp.stack([(x * gradient).sum((0, 1, 2), dtype=jnp.float32) for x in shifted])
 
 
-def taps_in_turn(padded: Float[Array, "B H+2 W+2 C"], gradient: Float[Array, "B H W C"]) -> Float[Array, "9 C"]:
-    """The same in a loop: XLA's CPU backend computes what `gradient` comes from again in each of nine sums."""
+def taps_by_rows(padded: Float[Array, "B H+2 W+2 C"], gradient: Float[Array, "B H W C"]) -> Float[Array, "9 C"]:
+    """The same, each row added to nine rows of sums: XLA's CPU backend sums over pixels one channel after another."""
+    height, width = gradient.shape[1:3]
 
-    def tap(number):
-        shifted = jax.lax.dynamic_slice(padded, (0, number // 3, number % 3, 0), gradient.shape)
-        return (shifted * gradient).sum((0, 1, 2), dtype=jnp.float32)
+    def add_row(sums, row):
+        along = jax.lax.dynamic_slice_in_dim(gradient, row, 1, 1)
+        rows = jax.lax.dynamic_slice_in_dim(padded, row, 3, 1)
+        products = [rows[:, i : i + 1, j : j + width] * along for i in range(3) for j in range(3)]
+        return [total + product for total, product in zip(sums, products, strict=True)], None
 
-    return jax.lax.map(tap, jnp.arange(9))
+    zeros = jnp.zeros_like(gradient[:, :1], jnp.float32)
+    sums, _ = jax.lax.scan(add_row, [zeros] * 9, jnp.arange(height))
+    return jnp.stack([total.sum((0, 1, 2)) for total in sums])
 
 
 depthwise3x3.defvjp(_depthwise_forward, _depthwise_backward)
