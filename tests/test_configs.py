@@ -19,7 +19,6 @@ from lure_jax.training import loop
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOT_HERE = ("__init__", "common", "segmentation", "detection", "ablations")  # evaluation/test_judging, test_ablations
 RECIPES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in NOT_HERE)
-RUN_WHOLE = "quickstart"  # the runs of tests/training go through all stages of the other kinds
 
 
 def shrunk(recipe: str, data_dir: str):
@@ -36,7 +35,7 @@ def shrunk(recipe: str, data_dir: str):
         config.data.restoration = ()
     config.data.fusion = (common.pairs(debug, labels=config.data.fusion[0].labels),)
     for name in config.recipe:
-        config.stages[name].update(dict(steps=1, batch=2, crop=48, warmup=0))
+        config.stages[name].update(dict(steps=1, batch=2, crop=48, warmup=0, lr=1e-3))  # one rate: fewer to compile
     return config
 
 
@@ -53,23 +52,14 @@ def test_all_are_here():
 
 
 @pytest.mark.slow
-def test_the_quickstart_runs_to_a_finished_model(data_dir, tmp_path):
-    config = shrunk(RUN_WHOLE, data_dir)
-    train.run(config, str(tmp_path / "run"))
-    assert {"fused.png", "metrics.jsonl", "model", "checkpoints", "tensorboard"} <= {
-        path.name for path in (tmp_path / "run").iterdir()
-    }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {RUN_WHOLE}))
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_builds_all_stages_and_runs_a_step_at_tiny_size(recipe, data_dir, tmp_path):
     config = shrunk(recipe, data_dir)
     sources.prepare(config)
     model, heads, stages, init = assembled(config)
     params = nn.unbox(jax.eval_shape(init, jax.random.key(0)))
     aux = None
-    for stage in stages:
+    for stage in {stage.config.objective: stage for stage in stages}.values():
         batch = next(stage.make_data())
         objective = objectives.build(stage.config, model, heads)
         aux = jax.eval_shape(objective.begin, aux)

@@ -71,7 +71,9 @@ def abstract_params(init: Callable, key: jax.Array, mesh: Mesh) -> tuple[Any, li
 def init_params(init: Callable, key: jax.Array, abstract: Any) -> Any:
     """Makes the parameters, each shard on its own device."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    return jax.jit(lambda key: nn.unbox(init(key)), out_shardings=shardings)(key)
+    # It runs once, and a CPU compiles its hundreds of random draws for half a minute unless told not to optimise
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    return jax.jit(lambda key: nn.unbox(init(key)), out_shardings=shardings, compiler_options=options)(key)
 
 
 def complete(params: Any, init: Callable, key: jax.Array, abstract: Any) -> Any:

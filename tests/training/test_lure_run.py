@@ -49,6 +49,12 @@ def unstopped(tmp_path_factory, data_dir):
 
 
 @pytest.mark.slow
+def test_a_run_ends_with_a_model_a_picture_and_its_records(unstopped):
+    wanted = {"fused.png", "metrics.jsonl", "model", "checkpoints", "tensorboard"}
+    assert wanted <= {path.name for path in unstopped.iterdir()}
+
+
+@pytest.mark.slow
 def test_stopped_and_resumed_is_bit_identical(unstopped, data_dir, tmp_path):
     workdir = tmp_path / "stopped"
     process = subprocess.Popen(
