@@ -10,6 +10,7 @@ from ml_collections import config_flags
 
 from lure_jax.data import sources
 from lure_jax.errors import UserError
+from lure_jax.evaluation import condition_fit
 from lure_jax.evaluation.judging import make_iterator
 from lure_jax.evaluation.training import build_evaluator
 from lure_jax.inference import weights
@@ -57,7 +58,7 @@ def run(config, workdir: str) -> None:
     stages = build_stages(config, model, heads)
     state = train(config, workdir, stages=stages, init=init, **how)
     if config.model.name not in models.JUDGES and int(state.step) == sum(stage.steps for stage in stages):
-        params = models.without_heads(state.ema)
+        params = condition_fit.fitted(model, models.without_heads(state.ema), config)
         weights.save(epath.Path(workdir) / "model", params, config.model, prompts=model.prompts)
         print(f"the finished model is {workdir}/model: lure fuse --model {workdir} ...")
 

@@ -51,8 +51,9 @@ REAL_RESTORATION = (
     clean("msrs", "infrared", "infrared", INFRARED),
     clean("roadscene", "infrared", "infrared", INFRARED),
 )
-# Among a dozen conditions noise comes too seldom: haze and darkness move every pixel the same way, noise each its own
+# The same images with nothing but noise, and the real noise once more; its share is `condition_weights`' matter
 MORE_NOISE = (
+    real("polyu", "visible", "noise", weight=4.0),
     clean("clean", "visible", "reference", ("noise",), weight=4.0),
     clean("lol", "visible", "reference", ("noise",)),
     clean("roadscene", "visible", "visible", ("noise",)),
@@ -84,6 +85,8 @@ def lure(preset: str, restoration, fusion) -> ml_collections.ConfigDict:
         dict(name="lure", preset=preset, text="table", clip="", dtype="float32", remat="none")
     )
     config.recipe = ("space", "rule", "joint")
+    # A condition head made anew when all stages are done; 0: the one that the first stage trained stays
+    config.condition_head = ml_collections.ConfigDict(dict(samples=0, crops=(256, 384)))
     return config
 
 

@@ -1,12 +1,14 @@
 """The tiny model on real pairs: about two resumable hours on one core."""
 
+from ml_collections import ConfigDict
+
 from configs import common
 
 
 def get_config():
     config = common.lure("tiny", common.REAL_RESTORATION + common.MORE_NOISE, common.REAL_FUSION)
     # No joint stage: what the decoder gains for fusion, it loses in restoring
-    config.recipe = ("space", "polish", "settle", "noise", "whole", "conditions", "rule")
+    config.recipe = ("space", "polish", "settle", "noise", "whole", "rule")
     config.stages.space = restoration(steps=10500, crop=64, lr=6e-3, final_lr=1e-4)
     config.stages.polish = restoration(steps=800, crop=128, lr=1e-3, pseudo=0.5)
     config.stages.settle = restoration(steps=2400, crop=64, lr=7e-4, pseudo=1.0)
@@ -14,11 +16,14 @@ def get_config():
     config.stages.noise = restoration(steps=2600, crop=128, lr=3e-3, final_lr=3e-4, pseudo=0.5, align=0.0)
     # In small crops every pixel sees a border; without this stage the inside of whole images is a place never seen
     config.stages.whole = restoration(steps=1800, crop=256, lr=1.2e-3, pseudo=1.0, align=0.0, batch=3)
-    config.stages.conditions = common.stage("lure_conditions", "restoration", steps=1200, batch=8, crop=256, lr=3e-3)
     config.stages.rule = common.stage("lure_rule", "fusion", steps=3900, batch=3, crop=192, lr=2e-3)
     config.stages.rule.loss = dict(information=0.5, edges=2.5, differences=0.3, similarity=1.5)
-    config.data.infrared_share = 0.4
+    # One of a dozen conditions, noise would come too seldom: haze and darkness move every pixel the same way, noise each
+    # its own
+    config.data.condition_weights = ConfigDict({"visible": {"noise": 7.0}, "infrared": {"noise": 2.0, "stripe": 2.0}})
+    config.data.infrared_share = 0.35
     config.data.wrong_prompt = 0.05
+    config.condition_head.samples = 12000
     config.checkpoint.every = 500
     return config
 

@@ -122,15 +122,31 @@ class Part(NamedTuple):
 
 
 def restoration_parts(data) -> list[Part]:
-    """Conditions of a modality weigh the same, rows of a condition as they say; all weights sum to one."""
+    """Conditions of a modality weigh 1, or as `data.condition_weights` says; all weights sum to one.
+
+    Args:
+      data: `config.data`. Its `condition_weights`, if it has any, are modality -> condition -> weight; the rows that
+        offer a condition share its weight as their own weights say.
+
+    Raises:
+      UserError: a weight of a condition that no row offers, or one that is not a number above 0.
+    """
+    weights = data.get("condition_weights", {})
     parts = []
     for modality, share in zip(MODALITIES, (1 - data.infrared_share, data.infrared_share), strict=True):
         rows = [row for row in data.restoration if row.modality == modality]
-        conditions = sorted({name for row in rows for name in row.conditions})
-        for name in conditions:
+        offered = dict.fromkeys(sorted({name for row in rows for name in row.conditions}), 1.0)
+        for name, weight in weights.get(modality, {}).items():
+            place = f"config.data.condition_weights.{modality}.{name}"
+            if name not in offered:
+                raise UserError(f"{place} is a condition of no row; the rows offer {', '.join(offered) or 'none'}.")
+            if not 0 < weight < np.inf:
+                raise UserError(f"{place}={weight} must be a number above 0.")
+            offered[name] = weight
+        for name, weight in offered.items():
             offering = [row for row in rows if name in row.conditions]
-            total = sum(row.weight for row in offering)
-            parts += [Part(row, name, share / len(conditions) * row.weight / total) for row in offering]
+            total = sum(row.weight for row in offering) * sum(offered.values())
+            parts += [Part(row, name, share * weight * row.weight / total) for row in offering]
     return parts
 
 

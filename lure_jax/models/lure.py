@@ -46,6 +46,7 @@ class Described(NamedTuple):
     stem: Float[Array, "B h w C"]
     skips: tuple[Float[Array, "B h w c"], ...]
     bottom: Float[Array, "B h w c"]
+    statistics: Float[Array, "B N"]
     logits: Float[Array, "B 13"]
 
 
@@ -126,6 +127,26 @@ def log_deviations(moments: Float[Array, "B 2 C"]) -> Float[Array, "B 2C"]:
     return jnp.concatenate([moments[:, 0], 0.5 * jnp.log(moments[:, 1] + 1e-6)], -1)
 
 
+class ConditionHead(nn.Module):
+    """What is wrong with an image, from statistics of its pixels and of the features on the way down.
+
+    Attributes:
+      width: of both hidden layers.
+      dropout: the share of them that is left out; while it is fitted alone.
+    """
+
+    width: int = 256
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, statistics: Float[Array, "B N"]) -> Float[Array, "B 13"]:
+        x = statistics
+        for name in ("first", "second"):
+            x = nn.gelu(Pointwise(self.width, name=name)(x))
+            x = nn.Dropout(self.dropout, deterministic=not self.dropout)(x)
+        return Pointwise(len(CONDITIONS), axes=("in", "condition"), name="answer")(x)
+
+
 class Encoder(nn.Module):
     """E(x, T) -> z, one encoder for both modalities; text enters at the bottleneck and on the way up only."""
 
@@ -155,8 +176,7 @@ class Encoder(nn.Module):
         if sizes.inner_residual:
             self.residual = dense(sizes.latent, init=identity_init(pixels))
         self.latent = dense(sizes.latent, init=scaled_init(0.2 * BRANCH_SCALE if sizes.inner_residual else 1.0))
-        self.condition_hidden = Pointwise(sizes.widths[-1])
-        self.condition = Pointwise(len(CONDITIONS), axes=("in", "condition"))
+        self.condition = ConditionHead()
 
     def describe(self, image: Float[Array, "B H W 3"], mask: Mask = None) -> Described:
         """The way down, which reads no text, and the condition head's logits (B,13)."""
@@ -173,8 +193,7 @@ class Encoder(nn.Module):
         moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
         scene = image_wide(self, "scene", scene_statistics(image, wide))
         statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
-        logits = self.condition(nn.gelu(self.condition_hidden(statistics)))
-        return Described(stem, tuple(skips), x, logits)
+        return Described(stem, tuple(skips), x, statistics, self.condition(statistics))
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""

@@ -82,31 +82,6 @@ def space(model: Lure, stage) -> Objective:
     return Objective("lure_space", loss, {"fuser": 0.0})
 
 
-def conditions(model: Lure, stage) -> Objective:
-    """L_cond alone, for the condition head; the network is frozen, so that crops may be large and many.
-
-    Args:
-      model: the network.
-      stage: the stage's config, of which nothing is asked.
-
-    Returns:
-      An objective over the restoration pool.
-    """
-    del stage
-
-    def loss(params, batch, rng, step, aux):
-        del rng, step
-        images = interleave(batch["degraded"], batch["reference"])
-        present = interleave(batch["conditions"], batch["reference_conditions"])
-        logits = model.apply({"params": params}, images, method="describe").logits
-        entropy = condition_loss(logits, present, jnp.repeat(batch["modality"], 2))
-        return entropy, ({"condition": entropy}, aux)
-
-    rest = dict.fromkeys(("encoder", "decoder", "fuser", "text"), 0.0)
-    head = dict.fromkeys(("encoder/condition_hidden", "encoder/condition"), 1.0)
-    return Objective("lure_conditions", loss, rest | head)
-
-
 class Fused(NamedTuple):
     """A fused batch: the image (not clipped) with its features, and the fused latent (B,h,w,Z)."""
 

@@ -9,7 +9,6 @@ from lure_jax.objectives.objective import Objective
 
 OBJECTIVES = {
     "lure_space": lure.space,
-    "lure_conditions": lure.conditions,
     "lure_rule": lure.rule,
     "lure_joint": lure.joint,
     "segmentation": supervised.segmentation,

@@ -9,6 +9,7 @@ import pytest
 
 from lure_jax.data import catalog, pipeline, sources
 from lure_jax.data.degradations import DEGRADATIONS
+from lure_jax.errors import UserError
 from lure_jax.text.conditions import CONDITIONS, clean_id, condition_id, multi_hot
 from lure_jax.text.prompts import PROMPT_CONDITIONS
 from lure_jax.text.prompts import PROMPTS as SENTENCES
@@ -247,6 +248,35 @@ def test_rows_of_a_condition_weigh_as_they_say(data_dir):
     is_real = samples["reference"].min((1, 2, 3)) == 1
     near(is_real.mean(), 0.5 * 0.75, len(is_real))
     near(samples["conditions"][:, condition_id("visible", "haze")].mean(), 0.5, len(is_real))
+
+
+def test_conditions_weigh_as_the_config_says(data_dir):
+    rows = (recipe(data_dir).data.restoration[0].copy_and_resolve_references(), real_row())
+    rows[0].conditions = ("noise", "haze", "rain")
+    config = recipe(data_dir, restoration=rows, infrared_share=0.0, wrong_prompt=0.0, two_conditions=0.0)
+    config.data.condition_weights = ml_collections.ConfigDict({"visible": {"noise": 6.0}})
+    samples = joined(batches(config, "restoration", 8, batch=100, crop=8))
+    for name, share in (("noise", 0.75), ("haze", 0.125), ("rain", 0.125)):
+        near(samples["conditions"][:, condition_id("visible", name)].mean(), share, 800)
+    is_real = samples["reference"].min((1, 2, 3)) == 1
+    near(is_real.mean(), 0.75 * 0.5, 800)  # the rows of a condition share it as before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"visible": {"snow": 2.0}}, r"condition_weights\.visible\.snow is a condition of no row; the rows offer haze"),
+        ({"visible": {"haze": 0.0}}, r"condition_weights\.visible\.haze=0\.0 must be a number above 0"),
+        ({"infrared": {"noise": 2.0}}, r"infrared\.noise is a condition of no row; the rows offer none"),
+    ],
+)
+def test_wrong_weights_of_conditions(changes, message, data_dir):
+    row = recipe(data_dir).data.restoration[0].copy_and_resolve_references()
+    row.conditions = ("haze",)
+    config = recipe(data_dir, restoration=(row,), infrared_share=0.0)
+    config.data.condition_weights = ml_collections.ConfigDict(changes)
+    with pytest.raises(UserError, match=message):
+        pipeline.restoration_parts(config.data)
 
 
 def test_strengths_come_from_the_config(data_dir):

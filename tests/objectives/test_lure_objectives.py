@@ -92,15 +92,6 @@ def test_a_clean_pair_has_no_distance(model, params, restoration):
     np.testing.assert_allclose(m["restoration"], m["pseudo"], rtol=1e-5)
 
 
-def test_conditions_train_the_head_alone(model, params, restoration):
-    value, m, _ = evaluate("lure_conditions", model, params, restoration)
-    head = registry.build(stage("lure_conditions"), model).lr_factors
-    trained = {path for path in ("encoder/condition", "encoder/condition_hidden") if head[path] == 1}
-    assert trained == {path for path, factor in head.items() if factor}
-    in_space = evaluate("lure_space", model, params, restoration)[1]["condition"]
-    assert value == m["condition"] == pytest.approx(in_space, rel=1e-5)
-
-
 def test_rule_and_joint_sum_and_freeze(model, params, fusion):
     value, m, gradient = evaluate("lure_rule", model, params, fusion)
     expected = 10 * m["intensity"] + 10 * m["gradient"] + m["similarity"] + 12 * m["colour"] + 0.1 * m["latent"]

@@ -15,6 +15,7 @@ from orbax.checkpoint import v1 as ocp
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR", "/tmp/lure_jax_cache")
 SHRINK = ["recipe=('space','rule')", "stages.space.steps=10", "stages.rule.steps=4", "log_every=1"]
+SHRINK += ["condition_head.samples=16", "condition_head.crops=(48,)"]
 SHRINK += [f"stages.{stage}.{value}" for stage in ("space", "rule") for value in ("batch=8", "crop=48", "warmup=2")]
 
 
