@@ -66,7 +66,7 @@ def fitted(model: Lure, params: Any, config: ConfigDict) -> Any:
 
 
 def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
-    """Draws samples of the restoration pool, and measures their degraded and clean images.
+    """Draws samples of the restoration pool, all conditions alike, and measures their degraded and clean images.
 
     Args:
       model: the network.
@@ -77,6 +77,7 @@ def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
       Two images a sample.
     """
     chosen, mesh, measured = config.condition_head, mesh_of(params), []
+    pool = ConfigDict({"data": {**config.data, "condition_weights": {}}})
 
     @jax.jit
     def measure(params, images):
@@ -84,7 +85,7 @@ def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
 
     for crop in chosen.crops:
         stage = ConfigDict(dict(pool="restoration", batch=SAMPLES, crop=crop))
-        batches = pipeline.make_iterator(config, stage, seed=config.seed + crop)
+        batches = pipeline.make_iterator(pool, stage, seed=config.seed + crop)
         for _ in tqdm(range(chosen.samples // len(chosen.crops) // SAMPLES), f"condition head, {crop}", disable=None):
             batch = next(batches)
             images = np.concatenate([batch["degraded"], batch["reference"]])
