@@ -44,6 +44,8 @@ def take(driver: webdriver.Chrome, url: str, width: int, output: pathlib.Path) -
     scheme(driver, "light")
     driver.get(url)
     wait(driver, "#samples button")
+    rendered = "return [...document.querySelectorAll('#samples img')].every((image) => image.naturalWidth)"
+    WebDriverWait(driver, 120).until(lambda _: driver.execute_script(rendered))
     capture(driver, output / f"{width}-empty.png")
     driver.find_element(By.ID, "go").click()
     capture(driver, output / f"{width}-error.png")

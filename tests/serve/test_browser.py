@@ -83,8 +83,8 @@ def page(chromium, address):
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     for name, data in {
-        "v.png": encoded(VISIBLE), "i.png": encoded(INFRARED), "broken.png": b"this is a text",
-        "wide.png": encoded(picture((40, 64), 1)), "large.png": bytes(2**21),
+        "v.png": encoded(VISIBLE), "i.png": encoded(INFRARED), "i.tif": encoded(INFRARED, "TIFF"),
+        "broken.png": b"this is a text", "wide.png": encoded(picture((40, 64), 1)), "large.png": bytes(2**21),
         "vi/a.png": encoded(VISIBLE), "ir/a.png": encoded(INFRARED), "vi/b.png": encoded(VISIBLE), "ir/b.png": b"",
     }.items():  # fmt: skip
         (folder / name).parent.mkdir(exist_ok=True)
@@ -207,6 +207,13 @@ def test_mistakes_are_told_in_the_page(page, files):
         assert not shown(page, "compare")
     fuse(page, files)
     assert message(page) == "" and shown(page, "compare")
+
+
+def test_a_tiff_has_a_picture_once_the_server_has_read_it(page, files):
+    fuse(page, files, infrared="i.tif")
+    drop = find(page, "infrared").find_element(By.XPATH, "..")
+    until(page, lambda: page.execute_script("return arguments[0].querySelector('img').naturalWidth", drop))
+    assert drop.find_element(By.TAG_NAME, "img").is_displayed() and drop.text == "Infrared\ni.tif"
 
 
 def test_many_pairs_come_back_as_a_zip(page, files):

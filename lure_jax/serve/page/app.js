@@ -66,18 +66,24 @@ function checkSize(files) {
 
 // ---- one pair
 
-function choose(modality, file, sample) {
-  chosen[modality] = file;
+/** Shows an image in its place; a kind that browsers cannot show stays a name until the server's preview is there. */
+function showThumbnail(modality, blob) {
   const drop = $(modality).closest(".drop");
   const image = drop.querySelector("img");
   if (image.src) URL.revokeObjectURL(image.src);
   image.hidden = false;
   drop.classList.add("filled", "shown");
   image.onerror = () => {
-    image.hidden = true; // a kind that browsers cannot show; the server may
+    image.hidden = true;
     drop.classList.remove("shown");
   };
-  image.src = URL.createObjectURL(file);
+  image.src = URL.createObjectURL(blob);
+}
+
+function choose(modality, file, sample) {
+  chosen[modality] = file;
+  showThumbnail(modality, file);
+  const drop = $(modality).closest(".drop");
   drop.querySelector(".drop-text").textContent = file.name;
   drop.title = `${file.name}, ${megabytes(file.size)}`;
   for (const button of $("samples").children) button.setAttribute("aria-pressed", button.dataset.name === sample);
@@ -96,6 +102,10 @@ async function fuse(onWait) {
   fusedFrom = sources;
   for (const [id, visible] of [["empty", false], ["toolbar", true], ["compare", true], ["panels", true]]) $(id).hidden = !visible;
   compare.show({ ...shown, fused }, result.width, result.height);
+  for (const [modality, file] of sources) {
+    const unseen = !$(modality).closest(".drop").classList.contains("shown");
+    if (unseen && chosen[modality] === file) showThumbnail(modality, shown[modality]);
+  }
   offerDownload(fused);
   $("caption").textContent = caption(result);
   $("detected-panel").hidden = !result.detected;
