@@ -61,6 +61,11 @@ MORE_NOISE = (
     clean("msrs", "infrared", "infrared", ("noise", "stripe"), weight=0.7),
     clean("roadscene", "infrared", "infrared", ("noise", "stripe"), weight=0.7),
 )
+# Drawn scenes among the real ones: else the condition head takes what is drawn for noisy or blurred
+SOME_SYNTHETIC = (
+    clean("synthetic_scenes/default", "visible", "visible", VISIBLE, weight=0.7),
+    clean("synthetic_scenes/default", "infrared", "infrared", INFRARED, weight=0.3),
+)
 REAL_FUSION = (pairs("msrs", VISIBLE_ANY_HOUR), pairs("roadscene"))
 
 

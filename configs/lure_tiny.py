@@ -4,11 +4,13 @@ from ml_collections import ConfigDict
 
 from configs import common
 
+RESTORATION = common.REAL_RESTORATION + common.MORE_NOISE + common.SOME_SYNTHETIC
+
 
 def get_config():
-    config = common.lure("tiny", common.REAL_RESTORATION + common.MORE_NOISE, common.REAL_FUSION)
+    config = common.lure("tiny", RESTORATION, common.REAL_FUSION)
     # No joint stage: what the decoder gains for fusion, it loses in restoring
-    config.recipe = ("space", "polish", "settle", "noise", "whole", "rule")
+    config.recipe = ("space", "polish", "settle", "noise", "whole", "tokens", "rule")
     config.stages.space = restoration(steps=10500, crop=64, lr=6e-3, final_lr=1e-4)
     config.stages.polish = restoration(steps=800, crop=128, lr=1e-3, pseudo=0.5)
     config.stages.settle = restoration(steps=2400, crop=64, lr=7e-4, pseudo=1.0)
@@ -16,6 +18,9 @@ def get_config():
     config.stages.noise = restoration(steps=2600, crop=128, lr=3e-3, final_lr=3e-4, pseudo=0.5, align=0.0)
     # In small crops every pixel sees a border; without this stage the inside of whole images is a place never seen
     config.stages.whole = restoration(steps=1800, crop=256, lr=1.2e-3, pseudo=1.0, align=0.0, batch=3)
+    config.stages.tokens = common.stage(
+        "lure_tokens", "restoration", steps=450, batch=3, crop=288, lr=4e-3, weight_decay=0.0, pseudo=0.0, align=0.0
+    )
     config.stages.rule = common.stage("lure_rule", "fusion", steps=3900, batch=3, crop=192, lr=2e-3)
     config.stages.rule.loss = dict(information=0.5, edges=2.5, differences=0.3, similarity=1.5)
     # One of a dozen conditions, noise would come too seldom: haze and darkness move every pixel the same way, noise each

@@ -273,7 +273,8 @@ class Fuser:
             del units
             result, measured = self._network(padded, prompts, mask, given, measure, strength)
             return [(slice(0, size[0]), np.asarray(result)[:, : size[0], : size[1]])], measured
-        plan = tiles.plan(tuple(size), self._pixels, self._multiple)
+        afforded = tiles.beside_image(self._pixels, tuple(size), self.config["name"], self.config["preset"])
+        plan = tiles.plan(tuple(size), afforded, self._multiple)
         fits = {m: arrays.settled(image, m, self.fit_tone) for m, image in images.items()}
 
         def cut(rows: slice, columns: slice, share: Float[np.ndarray, "h w"] | None = None):
@@ -286,7 +287,7 @@ class Fuser:
             result, _ = self._network(units, prompts, mask, given or own, measure=True, strength=strength)
             return np.asarray(result)[0, : rows.stop - rows.start, : columns.stop - columns.start]
 
-        small = {m: tiles.thin(image, self._pixels) for m, image in images.items()}
+        small = {m: tiles.thin(image, afforded) for m, image in images.items()}
         small = {m: arrays.to_unit(image, m, fits[m])[0] for m, image in small.items()}
         shape = next(iter(small.values())).shape[1:3]
         small = self._pad(small, buckets.plan([shape], self._multiple)[0])

@@ -31,6 +31,7 @@ BYTES_PER_PIXEL = {
     ("two_stream", "base"): 1600,
 }
 BASE_BYTES = 650_000_000
+IMAGE_BYTES = 12  # for each pixel of a file's pair and their result while they are read, held and written; 8 bits deep
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 Rows, Columns = slice, slice
@@ -74,6 +75,12 @@ def affordable_pixels(memory: str | int | None, name: str, preset: str) -> int:
         least = (BASE_BYTES + SMALLEST**2 * each) / 1e6
         raise UserError(f"The memory {memory} is too little for {name} {preset}, which needs {least:.0f}MB.")
     return pixels
+
+
+def beside_image(pixels: int, size: Size, name: str, preset: str) -> int:
+    """Of `affordable_pixels`, those that can be worked on at once beside an image of (height, width) in memory."""
+    held = IMAGE_BYTES * math.prod(size) // BYTES_PER_PIXEL[name, preset]
+    return max(pixels - held, SMALLEST**2)
 
 
 def plan(size: Size, pixels: int, multiple: int) -> Plan:

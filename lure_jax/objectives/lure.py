@@ -3,6 +3,7 @@
 After LURE (arXiv 2503.07033); reconstruction.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -80,6 +81,15 @@ def space(model: Lure, stage) -> Objective:
         return total, (metrics, aux)
 
     return Objective("lure_space", loss, {"fuser": 0.0})
+
+
+def tokens(model: Lure, stage) -> Objective:
+    """As `space`, but of the learned text alone: under the prompts of its samples the network acts otherwise, else not.
+
+    Ours. With `pseudo=0`, `align=0` and no decay, the tokens of conditions that no sample has stay what they are.
+    """
+    frozen = dict.fromkeys(("encoder", "decoder", "fuser"), 0.0)
+    return dataclasses.replace(space(model, stage), name="lure_tokens", lr_factors=frozen)
 
 
 class Fused(NamedTuple):

@@ -9,6 +9,7 @@ from lure_jax.objectives.objective import Objective
 
 OBJECTIVES = {
     "lure_space": lure.space,
+    "lure_tokens": lure.tokens,
     "lure_rule": lure.rule,
     "lure_joint": lure.joint,
     "segmentation": supervised.segmentation,

@@ -100,6 +100,13 @@ def test_a_memory_that_is_none_is_one_sentence(memory, message):
         tiles.affordable_pixels(memory, "lure", "tiny")
 
 
+def test_what_holds_the_image_is_taken_from_the_tiles():
+    afforded = tiles.affordable_pixels("2GB", "lure", "tiny")
+    left = tiles.beside_image(afforded, (4000, 5000), "lure", "tiny")
+    assert (afforded - left) * tiles.BYTES_PER_PIXEL["lure", "tiny"] == pytest.approx(20e6 * tiles.IMAGE_BYTES, rel=1e-5)
+    assert tiles.beside_image(afforded, (100_000, 100_000), "lure", "tiny") == tiles.SMALLEST**2
+
+
 def test_every_preset_has_its_memory_measured():
     presets = {("lure", name) for name in lure.PRESETS} | {("two_stream", name) for name in two_stream.PRESETS}
     assert set(tiles.BYTES_PER_PIXEL) == presets

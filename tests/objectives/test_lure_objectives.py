@@ -92,6 +92,15 @@ def test_a_clean_pair_has_no_distance(model, params, restoration):
     np.testing.assert_allclose(m["restoration"], m["pseudo"], rtol=1e-5)
 
 
+def test_tokens_trains_the_text_alone(model, params, restoration):
+    value, _, gradient = evaluate("lure_tokens", model, params, restoration)
+    assert value == pytest.approx(evaluate("lure_space", model, params, restoration)[0], rel=1e-6)
+    factors = registry.build(stage("lure_tokens"), model).lr_factors
+    assert set(factors.values()) == {0.0} and set(params) - set(factors) == {"text"}
+    table = np.asarray(gradient["text"]["table"])
+    assert (np.abs(table).max((1, 2)) > 0).sum() < len(table)  # of conditions that no sample has, none
+
+
 def test_rule_and_joint_sum_and_freeze(model, params, fusion):
     value, m, gradient = evaluate("lure_rule", model, params, fusion)
     expected = 10 * m["intensity"] + 10 * m["gradient"] + m["similarity"] + 12 * m["colour"] + 0.1 * m["latent"]
