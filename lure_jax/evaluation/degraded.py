@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,10 +107,11 @@ def evaluate(
                 bad = replaced(clean, condition, files[stem][name])
             else:
                 bad = degraded(clean, condition, seeds[stem])
+            helped = restored(bad, condition) if any(not isinstance(method, Network) for method in ready) else {}
             scores[name] = {
-                (method.name, help_): _scores(fuse(bad), own[method.name], clean)
+                (method.name, help_): _scores(image, own[method.name], clean)
                 for method in ready
-                for help_, fuse in ways(method, condition)
+                for help_, image in ways(method, condition, bad, helped)
             }
         return scores
 
@@ -141,16 +142,24 @@ def replaced(clean: Sources, condition: Condition, file: pathlib.Path) -> Source
     return clean._replace(**{condition.modality: image})
 
 
-def ways(method: Method, condition: Condition) -> Iterator[tuple[str, Callable[[Sources], Image]]]:
-    """How a method can fuse a pair that suffers from a condition: what helps it, and the function."""
-    yield "no help", lambda pair: _plain(method, pair)
+def restored(bad: Sources, condition: Condition) -> dict[str, Sources]:
+    """The classical restoration of the condition, if there is one: its name, and the pair after it."""
+    if condition not in RESTORATIONS:
+        return {}
+    name, restore = RESTORATIONS[condition]
+    return {name: bad._replace(**{condition.modality: restore(getattr(bad, condition.modality))})}
+
+
+def ways(
+    method: Method, condition: Condition, bad: Sources, helped: Mapping[str, Sources]
+) -> Iterator[tuple[str, Image]]:
+    """How a method fuses a pair that suffers from a condition: what helps it, and the fused image."""
+    yield "no help", _plain(method, bad)
     if isinstance(method, Network):
-        prompt = told(condition)
-        yield "prompt", lambda pair: method.fuse("", pair, prompt)
-    elif condition in RESTORATIONS:
-        name, restore = RESTORATIONS[condition]
-        modality = condition.modality
-        yield name, lambda pair: _plain(method, pair._replace(**{modality: restore(getattr(pair, modality))}))
+        yield "prompt", method.fuse("", bad, told(condition))
+    else:
+        for name, pair in helped.items():
+            yield name, _plain(method, pair)
 
 
 def told(condition: Condition) -> Prompt:

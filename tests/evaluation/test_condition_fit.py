@@ -1,4 +1,4 @@
-"""The condition head made anew: it learns what can be learned, in the units of the statistics, and nothing else moves."""
+"""The condition head made anew: it learns from statistics as they are, and nothing else moves."""
 
 import jax
 import jax.numpy as jnp

@@ -108,10 +108,8 @@ def test_tables_have_a_row_for_each_kind_of_help_there_is(result):
 
 def test_a_network_is_left_alone_and_told_the_condition():
     network = Network("net", Recorder())
-    ways = dict(degraded.ways(network, STRIPE))
+    ways = dict(degraded.ways(network, STRIPE, scene(0), {}))
     assert list(ways) == ["no help", "prompt"]
-    for fuse in ways.values():
-        fuse(scene(0))
     auto, told = network.fuser.prompts
     assert auto == "auto"
     named = {CONDITIONS[PROMPT_CONDITIONS[i]] for ids in (told.visible, told.infrared) for i in ids if i >= 0}
@@ -122,8 +120,9 @@ def test_help_of_a_baseline_touches_the_degraded_image_alone():
     seen = []
     rule = Rule("spy", lambda visible, infrared: seen.append((visible, infrared)) or visible)
     clean = scene(0)
-    dict(degraded.ways(rule, HAZE))["dark channel"](clean)
-    ((visible, infrared),) = seen
+    helped = degraded.restored(clean, HAZE)
+    assert [name for name, _ in degraded.ways(rule, HAZE, clean, helped)] == ["no help", "dark channel"]
+    _, (visible, infrared) = seen
     np.testing.assert_allclose(255 * infrared[0, ..., 0], clean.infrared, atol=1e-3)
     np.testing.assert_allclose(255 * visible[0], classical.dark_channel(clean.visible), atol=1e-3)
 

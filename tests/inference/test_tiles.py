@@ -103,7 +103,8 @@ def test_a_memory_that_is_none_is_one_sentence(memory, message):
 def test_what_holds_the_image_is_taken_from_the_tiles():
     afforded = tiles.affordable_pixels("2GB", "lure", "tiny")
     left = tiles.beside_image(afforded, (4000, 5000), "lure", "tiny")
-    assert (afforded - left) * tiles.BYTES_PER_PIXEL["lure", "tiny"] == pytest.approx(20e6 * tiles.IMAGE_BYTES, rel=1e-5)
+    held = (afforded - left) * tiles.BYTES_PER_PIXEL["lure", "tiny"]
+    assert held == pytest.approx(20e6 * tiles.IMAGE_BYTES, rel=1e-5)
     assert tiles.beside_image(afforded, (100_000, 100_000), "lure", "tiny") == tiles.SMALLEST**2
 
 
