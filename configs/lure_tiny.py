@@ -23,8 +23,7 @@ def get_config():
     )
     config.stages.rule = common.stage("lure_rule", "fusion", steps=3900, batch=3, crop=192, lr=2e-3)
     config.stages.rule.loss = dict(information=0.5, edges=2.5, differences=0.3, similarity=1.5)
-    # One of a dozen conditions, noise would come too seldom: haze and darkness move every pixel the same way, noise each
-    # its own
+    # One of a dozen conditions, noise would come too seldom: haze moves all pixels the same way, noise each its own
     config.data.condition_weights = ConfigDict({"visible": {"noise": 7.0}, "infrared": {"noise": 2.0, "stripe": 2.0}})
     config.data.infrared_share = 0.35
     config.data.wrong_prompt = 0.05

@@ -6,6 +6,7 @@ paper's, which has no such head.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -78,6 +79,7 @@ def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
     """
     chosen, mesh, measured = config.condition_head, mesh_of(params), []
     pool = ConfigDict({"data": {**config.data, "condition_weights": {}}})
+    rounds = math.ceil(chosen.samples / len(chosen.crops) / SAMPLES)
 
     @jax.jit
     def measure(params, images):
@@ -86,7 +88,7 @@ def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
     for crop in chosen.crops:
         stage = ConfigDict(dict(pool="restoration", batch=SAMPLES, crop=crop))
         batches = pipeline.make_iterator(pool, stage, seed=config.seed + crop)
-        for _ in tqdm(range(chosen.samples // len(chosen.crops) // SAMPLES), f"condition head, {crop}", disable=None):
+        for _ in tqdm(range(rounds), f"condition head, {crop}", disable=None):
             batch = next(batches)
             images = np.concatenate([batch["degraded"], batch["reference"]])
             statistics = gather(measure(params, *scatter(mesh, images)), len(images))
