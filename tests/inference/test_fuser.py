@@ -93,9 +93,9 @@ def test_a_batch_equals_single_images(fuser):
 
 def _with_condition_bias(released, biases):
     params = jax.tree.map(np.copy, released.params)
-    params["encoder"]["condition"]["bias"][:] = -20
+    params["encoder"]["condition"]["answer"]["bias"][:] = -20
     for (modality, name), bias in biases.items():
-        params["encoder"]["condition"]["bias"][condition_id(modality, name)] = bias
+        params["encoder"]["condition"]["answer"]["bias"][condition_id(modality, name)] = bias
     return Fuser(released._replace(params=params), sizes=[(64, 96)])
 
 

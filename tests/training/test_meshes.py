@@ -35,6 +35,6 @@ def test_fsdp_splits_the_state_and_names_what_it_cannot(runs):
     whole = one["bytes"][0]
     assert not any(one["bytes"][1:]) and data["bytes"] == [whole] * 8 and not data["left_whole"]
     assert len(set(fsdp["bytes"])) == 1 and fsdp["bytes"][0] < whole / 8 * 1.05
-    assert any(line.startswith("encoder/condition/bias (13,): no axis is divisible by fsdp=8")
+    assert any(line.startswith("encoder/condition/answer/bias (13,): no axis is divisible by fsdp=8")
                for line in fsdp["left_whole"])  # fmt: skip
     assert runs["space"]["all"]["bytes"][0] < whole / 2 * 0.95  # fsdp=2, and the wide tensors over model=2
