@@ -31,6 +31,7 @@ def shrunk(recipe: str, data_dir: str):
     config.data.restoration = (
         common.clean(debug, "visible", "visible", ("noise",)), common.clean(debug, "infrared", "infrared", ("stripe",))
     )  # fmt: skip
+    config.data.condition_weights = {}  # of conditions that these rows do not have
     if recipe.startswith("ssvif"):
         config.data.restoration = ()
     config.data.fusion = (common.pairs(debug, labels=config.data.fusion[0].labels),)
