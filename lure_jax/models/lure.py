@@ -141,8 +141,8 @@ class ConditionHead(nn.Module):
     @nn.compact
     def __call__(self, statistics: Float[Array, "B N"]) -> Float[Array, "B 13"]:
         x = statistics
-        for name in ("first", "second"):
-            x = nn.gelu(Pointwise(self.width, name=name)(x))
+        for name, axes in (("first", ("in", "wide")), ("second", ("wide", "out"))):
+            x = nn.gelu(Pointwise(self.width, axes=axes, name=name)(x))
             x = nn.Dropout(self.dropout, deterministic=not self.dropout)(x)
         return Pointwise(len(CONDITIONS), axes=("in", "condition"), name="answer")(x)
 
