@@ -90,7 +90,8 @@ def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
         batches = pipeline.make_iterator(pool, stage, seed=config.seed + crop)
         for _ in tqdm(range(rounds), f"condition head, {crop}", disable=None):
             batch = next(batches)
-            images = np.concatenate([batch["degraded"], batch["reference"]])
+            # Files have 8 bits, in which deep darkness has few values
+            images = np.round(255 * np.concatenate([batch["degraded"], batch["reference"]])) / np.float32(255)
             statistics = gather(measure(params, *scatter(mesh, images)), len(images))
             conditions = np.concatenate([batch["conditions"], batch["reference_conditions"]])
             measured.append(Seen(statistics, conditions, np.tile(batch["modality"], 2)))

@@ -22,17 +22,18 @@ SIDE = 640  # pixels of the stand-in image that crops are taken from; larger cro
 
 
 class Chip(NamedTuple):
-    """What its maker says: memory in bytes, bfloat16 operations a second."""
+    """What its maker says: memory in bytes, bfloat16 operations a second, bytes of memory traffic a second."""
 
     memory: float
     flops: float
+    bandwidth: float
 
 
 CHIPS = {  # https://cloud.google.com/tpu/docs/system-architecture-tpu-vm
-    "v4": Chip(32e9, 275e12),
-    "v5e": Chip(16e9, 197e12),
-    "v5p": Chip(95e9, 459e12),
-    "v6e": Chip(32e9, 918e12),
+    "v4": Chip(32e9, 275e12, 1200e9),
+    "v5e": Chip(16e9, 197e12, 800e9),
+    "v5p": Chip(95e9, 459e12, 2765e9),
+    "v6e": Chip(32e9, 918e12, 1600e9),
 }
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
@@ -50,7 +51,9 @@ class StepPlan(NamedTuple):
       total: bytes at the peak.
       memory: bytes that the chip has; NaN where it is not known.
       flops: of a chip.
-      seconds: as the compiler estimates them; NaN where it gives none.
+      traffic: bytes that a chip reads from and writes to its memory, as the compiler counts them.
+      seconds: as the compiler estimates them, else the longer of what operations and traffic take at the chip's rates;
+        NaN where those are not known.
       utilisation: flops / seconds over what the chip can do in bfloat16.
       collectives: kind -> bytes that a chip receives.
       compile_seconds: on this machine.
@@ -65,6 +68,7 @@ class StepPlan(NamedTuple):
     total: int
     memory: float
     flops: float
+    traffic: float
     seconds: float
     utilisation: float
     collectives: dict[str, int]
@@ -88,7 +92,7 @@ def plan(config: Any, topology: str = "") -> list[StepPlan]:
       UserError: an unknown topology, no libtpu, or a config that does not fit the chips.
     """
     devices = pod(topology) if topology else jax.devices()
-    chip = CHIPS[topology.partition(":")[0]] if topology else Chip(_local_memory(devices[0]), np.nan)
+    chip = CHIPS[topology.partition(":")[0]] if topology else Chip(_local_memory(devices[0]), np.nan, np.nan)
     grid = mesh.make_mesh(config.mesh, devices)
     model = models.build(config.model)
     heads = models.build_heads(config, model)
@@ -155,8 +159,8 @@ def _compiled(each, batch, key, grid: Mesh, chip: Chip, params, left_whole: list
     compiled = loop.compile_step(each, batch, key, grid)
     seconds = time.perf_counter() - began
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
-    flops, optimal = float(cost.get("flops", np.nan)), float(cost.get("optimal_seconds", np.nan))
-    optimal = optimal if optimal > 0 else np.nan
+    flops, traffic = float(cost.get("flops", np.nan)), float(cost.get("bytes accessed", np.nan))
+    optimal = step_seconds(flops, traffic, float(cost.get("optimal_seconds", np.nan)), chip)
     return StepPlan(
         stage=each.stage.name,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
@@ -167,12 +171,18 @@ def _compiled(each, batch, key, grid: Mesh, chip: Chip, params, left_whole: list
         + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes,
         memory=chip.memory,
         flops=flops,
+        traffic=traffic,
         seconds=optimal,
         utilisation=flops / optimal / chip.flops,
         collectives=collective_bytes(compiled.as_text()),
         compile_seconds=seconds,
         not_sharded=left_whole,
     )  # fmt: skip
+
+
+def step_seconds(flops: float, traffic: float, optimal: float, chip: Chip) -> float:
+    """The compiler's own estimate `optimal`, or the roofline where it has none (zero, negative or NaN)."""
+    return optimal if optimal > 0 else max(flops / chip.flops, traffic / chip.bandwidth)
 
 
 def shard_bytes(leaf: jax.ShapeDtypeStruct) -> int:
@@ -204,6 +214,7 @@ def as_row(step: StepPlan) -> dict[str, Any]:
         "total MB": step.total / 1e6,
         "fits": fits if np.isfinite(step.memory) else "",
         "GFLOP": step.flops / 1e9,
+        "traffic GB": step.traffic / 1e9,
         "ms": step.seconds * 1e3 if np.isfinite(step.seconds) else None,
         "MFU %": 100 * step.utilisation if np.isfinite(step.utilisation) else None,
         "collective MB": sum(step.collectives.values()) / 1e6,

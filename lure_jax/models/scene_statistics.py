@@ -12,7 +12,8 @@ SCALES = (1, 2, 4)  # pixels: camera noise is coarser than one
 PATCH = 8  # pixels
 SAMPLE = 4  # of so many pixels along both axes, one is looked at for its value
 FLOOR = 1 / 1024  # a quarter of an 8-bit step; smaller differences are rounding
-DARK, BRIGHT = 0.02, 0.98
+# Finer at the ends, where exposure clips; the last is half an 8-bit step below white
+LEVELS = (0.03, 0.08, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.93, 0.97, 0.99, 0.998)
 
 
 def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array, "B N"]:
@@ -20,9 +21,9 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
 
     Of luma and chroma at three scales, along columns and rows: the logarithm of the mean difference between neighbours,
     and the mean of its logarithm, which flat areas decide: noise raises it and edges do not (a sample of the pixels at
-    the finer scales). Of the row and column means of luma the same, which stripes raise. The shares of dark and of
-    bright values; the mean value, and the mean over patches of the least and the greatest one, and of the least over
-    all colours (the dark channel, He et al. 2009).
+    the finer scales). Of the row and column means of luma the same, which stripes raise. The cumulative distribution of
+    luma and of the least and the greatest colour of a pixel; the mean value, and the mean over patches of the least and
+    the greatest one, and of the least over all colours (the dark channel, He et al. 2009).
 
     Args:
       image: (B,H,W,3) in [0,1].
@@ -47,7 +48,8 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
                 profile, some = mean_over(luma(values)[..., None], valid, 3 - axis)
                 found += roughness(*neighbours(profile, axis), both(some, axis))
     sample, inside = image[:, ::SAMPLE, ::SAMPLE], sampled(mask, SAMPLE)
-    found += [masked_mean(extreme, inside) for extreme in (sample < DARK, sample > BRIGHT)]
+    lightness = jnp.stack([luma(sample), sample.min(-1), sample.max(-1)], -1)
+    found += [masked_mean(lightness < level, inside) for level in LEVELS]
     patches, valid = image[:, ::2, ::2], whole_blocks(sampled(mask, 2), PATCH // 2)
     least, greatest = pooled(patches, PATCH // 2, jnp.min), pooled(patches, PATCH // 2, jnp.max)
     found += [masked_mean(sample, inside), masked_mean(least, valid), masked_mean(greatest, valid)]

@@ -76,7 +76,7 @@ def test_what_cannot_be_planned_is_said_in_one_sentence(arguments, sentence):
 
 
 def test_a_step_that_does_not_fit_says_by_how_much():
-    step = plan.StepPlan("a", 1, 1, 1, 1, 20_000_000, 15e6, 1.0, np.nan, np.nan, {}, 1.0, [])
+    step = plan.StepPlan("a", 1, 1, 1, 1, 20_000_000, 15e6, 1.0, 1.0, np.nan, np.nan, {}, 1.0, [])
     assert step.missing == 5e6 and plan.as_row(step)["fits"] == "no: 5 MB too much"
     assert plan.as_row(step._replace(total=10_000_000))["fits"] == "yes"
 
@@ -84,3 +84,12 @@ def test_a_step_that_does_not_fit_says_by_how_much():
 def test_an_unknown_chip_is_an_error_that_lists_the_known_ones():
     with pytest.raises(UserError, match="v5e"):
         plan.pod("v1:2x2")
+
+
+def test_a_step_takes_what_the_compiler_says_else_the_longer_of_operations_and_traffic():
+    chip = plan.Chip(memory=16e9, flops=100.0, bandwidth=10.0)
+    assert plan.step_seconds(200.0, 50.0, 7.0, chip) == 7.0
+    assert plan.step_seconds(200.0, 50.0, -1.0, chip) == 5.0
+    assert plan.step_seconds(800.0, 50.0, np.nan, chip) == 8.0
+    here = plan.Chip(np.nan, np.nan, np.nan)
+    assert np.isnan(plan.step_seconds(200.0, 50.0, np.nan, here))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lure_jax.models.scene_statistics import FLOOR, neighbours, roughness, scene_statistics
+from lure_jax.models.scene_statistics import FLOOR, LEVELS, neighbours, roughness, scene_statistics
 
 SD = 0.05
 MEAN_DIFFERENCE = 2 * SD / np.sqrt(np.pi)  # of two independent normal numbers
@@ -42,6 +42,16 @@ def test_stripes_show_in_the_column_means_alone():
     assert column_profile[0] == pytest.approx(np.log(MEAN_DIFFERENCE + FLOOR), abs=0.15)
     assert cols[0] == pytest.approx(column_profile[0], abs=0.15)
     assert np.allclose(turned[6:8], column_profile, atol=1e-5)
+
+
+def test_the_distribution_is_that_of_luma_least_and_greatest_colour():
+    image = np.random.default_rng(0).random((1, 64, 96, 3), np.float32)
+    image[:, 40:] = 1.0
+    sample = image[0, ::4, ::4]
+    lightness = (sample @ np.array([0.299, 0.587, 0.114]), sample.min(-1), sample.max(-1))
+    expected = [[(values < level).mean() for values in lightness] for level in LEVELS]
+    found = np.asarray(scene_statistics(image, None))[0, 40:-10]
+    np.testing.assert_allclose(found.reshape(-1, 3), expected, atol=1e-5)
 
 
 def test_any_size_has_finite_statistics():
