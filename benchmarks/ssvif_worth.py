@@ -35,13 +35,18 @@ SCENES = 60  # of the test split
 
 
 def recipe(arm: str, seed: int, steps: int, data_dir: str):
-    """A run of an arm, 60 % of the steps in stage 1; L_f only is stage 1, in which the heads change nothing, twice."""
+    """A run of an arm, 60 % of the steps in stage 1.
+
+    L_f only is stage 1 twice: the heads' gradients stop at the network and share but the norm that is clipped.
+    """
     config = (ssvif_supervised if arm == "supervised" else ssvif_tiny).get_config()
     config.seed, config.data.data_dir = seed, data_dir
-    config.data.fusion = common.LABELLED_FUSION if arm == "supervised" else common.SYNTHETIC_FUSION
+    if arm != "supervised":
+        config.data.fusion = common.SYNTHETIC_FUSION
     for name, share in (("heads", 0.6), ("joint", 0.4)):
         stage = config.stages[name]
         stage.steps = round(share * steps)
+        stage.warmup = min(stage.warmup, round(0.1 * stage.steps))
         if arm == "L_f only":
             stage.objective, stage.consistency = "ssvif_heads", dict(equivariance=0.0, smoothness=0.0)
     config.checkpoint.every = 10 * steps
@@ -81,7 +86,8 @@ def main():
     flags.FLAGS.mark_as_parsed()  # Grain reads a flag
     keys = [{"arm": arm, "seed": seed, "steps": args.steps} for seed in args.seeds for arm in ARMS]
     measure = functools.partial(fused, work=args.work, data_dir=args.data_dir)
-    print(tables.markdown(tables.resumed(args.work / "fusion.json", keys, measure), 3))
+    rows = tables.resumed(args.work / "fusion.json", keys, measure)
+    print(tables.markdown([row for row in rows if row["steps"] == args.steps], 3))
 
     def judged(method, seed, steps):
         path = str(place(args.work, method, seed, steps)) if method in ARMS else method

@@ -1,4 +1,4 @@
-"""The tiny model on real pairs: about three resumable hours on one core, one of them for the condition head."""
+"""The tiny model on real pairs: about two resumable hours on one core, then 45 minutes, not resumable, for the head."""
 
 from ml_collections import ConfigDict
 

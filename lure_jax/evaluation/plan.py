@@ -52,8 +52,7 @@ class StepPlan(NamedTuple):
       memory: bytes that the chip has; NaN where it is not known.
       flops: of a chip.
       traffic: bytes that a chip reads from and writes to its memory, as the compiler counts them.
-      seconds: as the compiler estimates them, else the longer of what operations and traffic take at the chip's rates;
-        NaN where those are not known.
+      seconds: `step_seconds`; NaN where the chip's rates are not known.
       utilisation: flops / seconds over what the chip can do in bfloat16.
       collectives: kind -> bytes that a chip receives.
       compile_seconds: on this machine.
@@ -181,8 +180,11 @@ def _compiled(each, batch, key, grid: Mesh, chip: Chip, params, left_whole: list
 
 
 def step_seconds(flops: float, traffic: float, optimal: float, chip: Chip) -> float:
-    """The compiler's own estimate `optimal`, or the roofline where it has none (zero, negative or NaN)."""
-    return optimal if optimal > 0 else max(flops / chip.flops, traffic / chip.bandwidth)
+    """The compiler's own estimate `optimal`; where it has none (zero, negative or NaN), the roofline.
+
+    The roofline is the least the step can take: operations in bfloat16 or traffic, and no communication.
+    """
+    return optimal if optimal > 0 else float(np.maximum(flops / chip.flops, traffic / chip.bandwidth))
 
 
 def shard_bytes(leaf: jax.ShapeDtypeStruct) -> int:

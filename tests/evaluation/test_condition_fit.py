@@ -9,7 +9,7 @@ from random_model import MODEL, random_params
 
 from configs import quickstart
 from lure_jax.data import pipeline, sources
-from lure_jax.evaluation import condition_fit
+from lure_jax.evaluation import condition_fit, restoration
 from lure_jax.models import registry
 from lure_jax.models.lure import ConditionHead
 from lure_jax.text.conditions import CONDITIONS, MODALITIES, condition_id
@@ -57,10 +57,14 @@ def test_what_is_measured_is_what_the_network_describes(recipe):
     stage = recipe.stages.space.copy_and_resolve_references()
     stage.update(dict(batch=condition_fit.SAMPLES, crop=48))
     batch = next(pipeline.make_iterator(recipe, stage, seed=recipe.seed + 48))
-    described = model.apply({"params": params}, jnp.asarray(batch["reference"]), method="describe")
-    clean = slice(16 + condition_fit.SAMPLES, None)
-    np.testing.assert_allclose(found.statistics[clean], described.statistics, rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(found.conditions[clean], batch["reference_conditions"])
+    for name, conditions, rows in (
+        ("degraded", "conditions", slice(16, 16 + condition_fit.SAMPLES)),
+        ("reference", "reference_conditions", slice(16 + condition_fit.SAMPLES, None)),
+    ):
+        file = jnp.asarray(restoration.to_uint8(batch[name]) / 255, jnp.float32)
+        described = model.apply({"params": params}, file, method="describe")
+        np.testing.assert_allclose(found.statistics[rows], described.statistics, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(found.conditions[rows], batch[conditions])
     head = ConditionHead().apply({"params": params["encoder"]["condition"]}, described.statistics)
     np.testing.assert_allclose(described.logits, head, rtol=1e-4, atol=1e-4)
 

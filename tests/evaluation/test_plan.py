@@ -93,3 +93,4 @@ def test_a_step_takes_what_the_compiler_says_else_the_longer_of_operations_and_t
     assert plan.step_seconds(800.0, 50.0, np.nan, chip) == 8.0
     here = plan.Chip(np.nan, np.nan, np.nan)
     assert np.isnan(plan.step_seconds(200.0, 50.0, np.nan, here))
+    assert np.isnan(plan.step_seconds(200.0, np.nan, np.nan, chip))
