@@ -50,7 +50,7 @@ class StepPlan(NamedTuple):
       temporary: bytes of activations and everything else that lives within a step.
       total: bytes at the peak.
       memory: bytes that the chip has; NaN where it is not known.
-      flops: of a chip.
+      flops: of a chip; NaN, as what follows but for the compilation's time, where the compiler refused the step for memory.
       traffic: bytes that a chip reads from and writes to its memory, as the compiler counts them.
       seconds: `step_seconds`; NaN where the chip's rates are not known.
       utilisation: flops / seconds over what the chip can do in bfloat16.
@@ -155,28 +155,54 @@ def _sample(config: Any, stage: Any) -> Callable[[np.random.Generator], Mapping[
 def _compiled(each, batch, key, grid: Mesh, chip: Chip, params, left_whole: list[str]) -> StepPlan:
     began = time.perf_counter()
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=mesh.replicated(grid))
-    compiled = loop.compile_step(each, batch, key, grid)
+    held = dict(
+        stage=each.stage.name,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        state=sum(map(shard_bytes, jax.tree.leaves(each.abstract))),
+        batch=sum(map(shard_bytes, batch.values())),
+        memory=chip.memory,
+        not_sharded=left_whole,
+    )
+    try:
+        compiled = loop.compile_step(each, batch, key, grid)
+    except jax.errors.JaxRuntimeError as error:
+        temporary = exhausted_bytes(str(error))
+        if not temporary:
+            raise
+        return StepPlan(
+            **held,
+            temporary=temporary,
+            total=held["state"] + held["batch"] + temporary,
+            **dict.fromkeys(("flops", "traffic", "seconds", "utilisation"), np.nan),
+            collectives={},
+            compile_seconds=time.perf_counter() - began,
+        )
     seconds = time.perf_counter() - began
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
     flops, traffic = float(cost.get("flops", np.nan)), float(cost.get("bytes accessed", np.nan))
     optimal = step_seconds(flops, traffic, float(cost.get("optimal_seconds", np.nan)), chip)
     return StepPlan(
-        stage=each.stage.name,
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        state=sum(map(shard_bytes, jax.tree.leaves(each.abstract))),
-        batch=sum(map(shard_bytes, batch.values())),
+        **held,
         temporary=memory.temp_size_in_bytes,
         total=memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes,
-        memory=chip.memory,
         flops=flops,
         traffic=traffic,
         seconds=optimal,
         utilisation=flops / optimal / chip.flops,
         collectives=collective_bytes(compiled.as_text()),
         compile_seconds=seconds,
-        not_sharded=left_whole,
     )  # fmt: skip
+
+
+def exhausted_bytes(message: str) -> int:
+    """What a step needs for its temporaries, from the TPU compiler's refusal of one that does not fit; 0 if it is none.
+
+    The compiler says "RESOURCE_EXHAUSTED: ... required for HLO temporaries (32.01G) exceeds available HBM (15.75G)", or
+    "... Used 32.01G of 15.75G hbm ...".
+    """
+    found = re.search(r"RESOURCE_EXHAUSTED.*?(?:temporaries \(|Used )([\d.]+)([KMGT])", message, re.DOTALL)
+    return round(float(found[1]) * 1024 ** ("KMGT".index(found[2]) + 1)) if found else 0
 
 
 def step_seconds(flops: float, traffic: float, optimal: float, chip: Chip) -> float:
@@ -215,8 +241,8 @@ def as_row(step: StepPlan) -> dict[str, Any]:
         "temporary MB": step.temporary / 1e6,
         "total MB": step.total / 1e6,
         "fits": fits if np.isfinite(step.memory) else "",
-        "GFLOP": step.flops / 1e9,
-        "traffic GB": step.traffic / 1e9,
+        "GFLOP": step.flops / 1e9 if np.isfinite(step.flops) else None,
+        "traffic GB": step.traffic / 1e9 if np.isfinite(step.traffic) else None,
         "ms": step.seconds * 1e3 if np.isfinite(step.seconds) else None,
         "MFU %": 100 * step.utilisation if np.isfinite(step.utilisation) else None,
         "collective MB": sum(step.collectives.values()) / 1e6,

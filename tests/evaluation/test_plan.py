@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from configs import common
+from configs import common, quickstart
 from lure_jax import cli
 from lure_jax.data import judged
 from lure_jax.errors import UserError
@@ -79,6 +79,29 @@ def test_a_step_that_does_not_fit_says_by_how_much():
     step = plan.StepPlan("a", 1, 1, 1, 1, 20_000_000, 15e6, 1.0, 1.0, np.nan, np.nan, {}, 1.0, [])
     assert step.missing == 5e6 and plan.as_row(step)["fits"] == "no: 5 MB too much"
     assert plan.as_row(step._replace(total=10_000_000))["fits"] == "yes"
+
+
+def test_a_step_that_the_compiler_refuses_for_memory_is_planned_all_the_same(monkeypatch, tmp_path):
+    refusal = (
+        "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: Ran out of memory on HBM, the total memory required for HLO "
+        "temporaries (32.01G) exceeds available HBM (15.75G). HLO module: jit_f."
+    )
+    monkeypatch.setattr(plan, "_local_memory", lambda device: 16e9)
+
+    def refuse(*_):
+        raise jax.errors.JaxRuntimeError(refusal)
+
+    monkeypatch.setattr(plan.loop, "compile_step", refuse)
+    file = tmp_path / "plan.json"
+    arguments = ["plan", "--config", "configs/quickstart.py", "--json", str(file), "recipe=('space',)"]
+    result = CliRunner().invoke(cli.main, arguments)
+    (step,) = json.loads(file.read_text())["steps"]
+    assert result.exit_code == 0 and "MB too much" in result.output, result.output
+    assert step["temporary"] == round(32.01 * 2**30) and step["flops"] is None
+    assert step["missing"] == step["state"] + step["batch"] + step["temporary"] - 16e9
+    refusal = "INTERNAL: something else"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        plan.plan(quickstart.get_config())
 
 
 def test_an_unknown_chip_is_an_error_that_lists_the_known_ones():
