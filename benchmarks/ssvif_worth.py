@@ -19,6 +19,7 @@ from absl import flags
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import downstream
+
 import train
 from configs import common, ssvif_supervised, ssvif_tiny
 from lure_jax.data.sources import Decoded

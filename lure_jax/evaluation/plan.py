@@ -50,7 +50,7 @@ class StepPlan(NamedTuple):
       temporary: bytes of activations and everything else that lives within a step.
       total: bytes at the peak.
       memory: bytes that the chip has; NaN where it is not known.
-      flops: of a chip; NaN, as what follows but for the compilation's time, where the compiler refused the step for memory.
+      flops: of a chip; NaN where the compiler refused the step for want of memory, as are traffic and seconds then.
       traffic: bytes that a chip reads from and writes to its memory, as the compiler counts them.
       seconds: `step_seconds`; NaN where the chip's rates are not known.
       utilisation: flops / seconds over what the chip can do in bfloat16.
