@@ -81,7 +81,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/worth"))
     parser.add_argument("--data-dir", default="data")
-    parser.add_argument("--steps", type=int, default=450, help="of a fusion network, both stages together")
+    parser.add_argument("--steps", type=int, default=250, help="of a fusion network, both stages together")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     flags.FLAGS.mark_as_parsed()  # Grain reads a flag
