@@ -40,12 +40,19 @@ DIGITS = 3
 
 def recipe(arm: str, seed: int, steps: int, data_dir: str) -> ConfigDict:
     """The tiny recipe on the synthetic scenes, 60 % of the steps in stage 1."""
-    config = ssvif_tiny.get_config()
-    config.seed, config.data.data_dir, config.data.fusion = seed, data_dir, common.SYNTHETIC_FUSION
-    for name, share in (("heads", 0.6), ("joint", 0.4)):
+    config = shortened(ssvif_tiny.get_config(), seed, steps, data_dir)
+    config.data.fusion = common.SYNTHETIC_FUSION
+    for name in config.recipe:
+        config.stages[name].consistency = ConfigDict(ARMS[arm])
+    return config
+
+
+def shortened(config: ConfigDict, seed: int, steps: int, data_dir: str) -> ConfigDict:
+    """A recipe of two stages with 60 % of so many steps in the first, and no checkpoint on the way."""
+    config.seed, config.data.data_dir = seed, data_dir
+    for name, share in zip(config.recipe, (0.6, 0.4), strict=True):
         stage = config.stages[name]
         stage.steps, stage.warmup = round(share * steps), min(stage.warmup, round(0.1 * share * steps))
-        stage.consistency = ConfigDict(ARMS[arm])
     config.checkpoint.every = 10 * steps
     return config
 

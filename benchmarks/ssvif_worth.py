@@ -19,6 +19,7 @@ from absl import flags
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import downstream
+import ssvif
 
 import train
 from configs import common, ssvif_supervised, ssvif_tiny
@@ -36,21 +37,17 @@ SCENES = 60  # of the test split
 
 
 def recipe(arm: str, seed: int, steps: int, data_dir: str):
-    """A run of an arm, 60 % of the steps in stage 1.
+    """A run of an arm.
 
     L_f only is stage 1 twice: the heads' gradients stop at the network and share but the norm that is clipped.
     """
-    config = (ssvif_supervised if arm == "supervised" else ssvif_tiny).get_config()
-    config.seed, config.data.data_dir = seed, data_dir
+    chosen = ssvif_supervised if arm == "supervised" else ssvif_tiny
+    config = ssvif.shortened(chosen.get_config(), seed, steps, data_dir)
     if arm != "supervised":
         config.data.fusion = common.SYNTHETIC_FUSION
-    for name, share in (("heads", 0.6), ("joint", 0.4)):
-        stage = config.stages[name]
-        stage.steps = round(share * steps)
-        stage.warmup = min(stage.warmup, round(0.1 * stage.steps))
-        if arm == "L_f only":
-            stage.objective, stage.consistency = "ssvif_heads", dict(equivariance=0.0, smoothness=0.0)
-    config.checkpoint.every = 10 * steps
+    if arm == "L_f only":
+        for name in config.recipe:
+            config.stages[name].update(objective="ssvif_heads", consistency=dict(equivariance=0.0, smoothness=0.0))
     return config
 
 

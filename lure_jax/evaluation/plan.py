@@ -54,7 +54,7 @@ class StepPlan(NamedTuple):
       traffic: bytes that a chip reads from and writes to its memory, as the compiler counts them.
       seconds: `step_seconds`; NaN where the chip's rates are not known.
       utilisation: flops / seconds over what the chip can do in bfloat16.
-      collectives: kind -> bytes that a chip receives.
+      collectives: kind -> bytes that a chip receives; empty where the compiler refused the step.
       compile_seconds: on this machine.
       not_sharded: one sentence an axis that its mesh axes do not divide.
     """
@@ -241,10 +241,10 @@ def as_row(step: StepPlan) -> dict[str, Any]:
         "temporary MB": step.temporary / 1e6,
         "total MB": step.total / 1e6,
         "fits": fits if np.isfinite(step.memory) else "",
-        "GFLOP": step.flops / 1e9 if np.isfinite(step.flops) else None,
-        "traffic GB": step.traffic / 1e9 if np.isfinite(step.traffic) else None,
-        "ms": step.seconds * 1e3 if np.isfinite(step.seconds) else None,
-        "MFU %": 100 * step.utilisation if np.isfinite(step.utilisation) else None,
+        "GFLOP": _if_known(step.flops / 1e9),
+        "traffic GB": _if_known(step.traffic / 1e9),
+        "ms": _if_known(step.seconds * 1e3),
+        "MFU %": _if_known(100 * step.utilisation),
         "collective MB": sum(step.collectives.values()) / 1e6,
         "compile s": step.compile_seconds,
     }
@@ -253,6 +253,10 @@ def as_row(step: StepPlan) -> dict[str, Any]:
 def as_json(steps: list[StepPlan]) -> list[dict[str, Any]]:
     """Everything, in bytes, operations and seconds."""
     return [step._asdict() | {"missing": step.missing} for step in steps]
+
+
+def _if_known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _local_memory(device) -> float:
