@@ -162,7 +162,7 @@ class Canvas:
           near: 1 / metres; number or (h, w).
           emit: 3 numbers or arrays: light given off, in units of white paper in the sun; None for none.
           sun: share of direct sunlight that falls on it; number or (h, w).
-          label: class of `CLASSES`.
+          label: class, an index of `DENSE_CLASSES`.
           instance: number from `instance()`, 0 for the background.
         """
         window = self.planes[:, mask.rows, mask.cols]

@@ -13,17 +13,30 @@ from tfds_builders.scene_layout import populate
 from tfds_builders.scene_street import World
 
 CLASSES = ("unlabelled", "car", "person", "bike", "curve", "car_stop", "guardrail", "color_cone", "bump")
+# What MFNet leaves unlabelled is in a dense label map one of these, by the names of Cityscapes
+DENSE_CLASSES = (*CLASSES, "sky", "building", "road", "sidewalk", "terrain", "vegetation", "pole")
 BOX_CLASSES = ("person", "bicycle", "car")
 _MIN_SIDE = 32
 _STEPS = 2**15
 
 
 class Scene(NamedTuple):
-    """One scene. Boxes are (ymin, xmin, ymax, xmax) in 0..1; classes index `CLASSES` and `BOX_CLASSES`."""
+    """One scene.
+
+    Attributes:
+      visible: RGB.
+      infrared: grey.
+      labels: indices of `CLASSES`.
+      dense_labels: indices of `DENSE_CLASSES`, of which 0, "unlabelled", never occurs.
+      boxes: (ymin, xmin, ymax, xmax) in 0..1.
+      box_classes: indices of `BOX_CLASSES`.
+      night: whether it is one.
+    """
 
     visible: UInt8[np.ndarray, "H W 3"]
     infrared: UInt8[np.ndarray, "H W 1"]
     labels: UInt8[np.ndarray, "H W"]
+    dense_labels: UInt8[np.ndarray, "H W"]
     boxes: Float[np.ndarray, "N 4"]
     box_classes: Int[np.ndarray, "N"]
     night: bool
@@ -86,6 +99,7 @@ def render_scene(seed: int, index: int, height: int = 240, width: int = 320) -> 
     return Scene(
         _visible(canvas, world, rng),
         _infrared(canvas, world, rng)[..., None],
+        np.where(canvas.labels < len(CLASSES), canvas.labels, np.uint8(0)),
         canvas.labels,
         boxes,
         box_classes,

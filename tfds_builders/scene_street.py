@@ -8,6 +8,7 @@ import numpy as np
 from tfds_builders.scene_canvas import Canvas, Mask, ellipse, limb, noise_tile
 
 CURVE, CAR_STOP, GUARDRAIL, COLOR_CONE, BUMP = 4, 5, 6, 7, 8
+SKY, BUILDING, ROAD, SIDEWALK, TERRAIN, VEGETATION, POLE = range(9, 16)
 _FAR = 160.0
 
 
@@ -73,7 +74,7 @@ def sky(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
         white = 0.85 + 0.1 * canvas.noise(mask, 1.0, 1)
         emit = [c + cloud * 0.85 * (white - c) for c in clear]
     heat = world.air - 34 * np.sqrt(up) - 5 + 20 * cloud
-    canvas.paint(mask, (0, 0, 0), heat, 0.02, emit=emit, sun=0)
+    canvas.paint(mask, (0, 0, 0), heat, 0.02, emit=emit, sun=0, label=SKY)
 
 
 def ground(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
@@ -132,7 +133,9 @@ def ground(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
     cover = _edge(0.42 - np.hypot(across - cover_x, z - cover_z), np.maximum(foot, 0.5 * deep))
     albedo = [c * (1 - 0.45 * cover * (1 + 0.6 * np.sign(np.sin(40 * z)))) for c in albedo]
     heat = heat + 9 * cover
-    canvas.paint(mask, albedo, heat, 1 / z, sun=max(world.sun[1], 0.0))
+    canvas.paint(mask, albedo, heat, 1 / z, sun=max(world.sun[1], 0.0), label=ROAD)
+    canvas.labels[mask.rows][pavement > 0.5] = SIDEWALK
+    canvas.labels[mask.rows][verge > 0.5] = TERRAIN
     canvas.labels[mask.rows][(kerb > 0.4) & (pavement < 0.5) & (z < 45)] = CURVE
 
 
@@ -219,7 +222,7 @@ def facade(canvas: Canvas, world: World, rng: np.random.Generator, wall, style) 
             if world.night and style["open"]:
                 emit[i] = emit[i] + 0.5 * board * sign + text * 0.9
         heat = heat + front * (world.air + 1.5 + 0.5 * np.sin(along) - heat) + board * (base + 0.8 - heat)
-    canvas.paint(mask, albedo, heat, 1 / z, emit=emit, sun=sunlit)
+    canvas.paint(mask, albedo, heat, 1 / z, emit=emit, sun=sunlit, label=BUILDING)
 
 
 def wall_style(rng: np.random.Generator) -> dict:
@@ -270,6 +273,7 @@ def skyline(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
             texture=0.2,
             heat_texture=0.8,
             sun=0.4,
+            label=BUILDING if roof else VEGETATION,
         )
 
 
@@ -283,7 +287,8 @@ def tree(canvas: Canvas, world: World, rng: np.random.Generator, x: float, z: fl
         limb((0, 0), (lean, height - radius), 0.2, 0.12),
         limb((lean, height - 2 * radius), (1, height - radius), 0.1, 0.05),
     ]
-    canvas.fill([to_pixel(t) for t in trunk], (0.11, 0.085, 0.06), world.air + 1.5, 1 / z, 0.25, 0.6, sun=0.4)
+    bark = {"albedo": (0.11, 0.085, 0.06), "texture": 0.25, "heat_texture": 0.6, "sun": 0.4}
+    canvas.fill([to_pixel(t) for t in trunk], heat=world.air + 1.5, near=1 / z, label=VEGETATION, **bark)
     mask = canvas.mask([to_pixel(ellipse((lean, height - radius), radius * 1.25, radius * 1.3))])
     if mask is None:
         return
@@ -308,6 +313,7 @@ def tree(canvas: Canvas, world: World, rng: np.random.Generator, x: float, z: fl
         heat,
         near,
         sun=0.5 * light,
+        label=VEGETATION,
     )
 
 
@@ -316,11 +322,12 @@ def lamp(canvas: Canvas, world: World, x: float, z: float) -> None:
     arm = -math.copysign(1.3, x)
     to_pixel = canvas.camera.upright(x, z)
     pole = [limb((0, 0), (0, 5.9), 0.085, 0.05), limb((0, 5.9), (arm, 6.1), 0.05, 0.04)]
-    canvas.fill([to_pixel(p) for p in pole], (0.16, 0.17, 0.17), world.air + 0.5, 1 / z, sun=0.5)
+    common = {"near": 1 / z, "label": POLE}
+    canvas.fill([to_pixel(p) for p in pole], (0.16, 0.17, 0.17), world.air + 0.5, sun=0.5, **common)
     head = to_pixel(ellipse((arm, 6.03), 0.36, 0.09))
     on = world.night and world.lamps
     emit = (9.0, 6.6, 3.6) if on else (0, 0, 0)
-    canvas.fill([head], (0.4, 0.4, 0.4), world.air + (4.0 if on else 1.0), 1 / z, emit=emit, sun=0.6)
+    canvas.fill([head], (0.4, 0.4, 0.4), world.air + (4.0 if on else 1.0), emit=emit, sun=0.6, **common)
     if on:
         canvas.lights.append(((x + arm, 5.9, z), (8.0, 5.8, 3.2)))
 
@@ -329,8 +336,9 @@ def sign(canvas: Canvas, world: World, rng: np.random.Generator, x: float, z: fl
     """A traffic sign: its print exists in the visible only."""
     to_pixel = canvas.camera.upright(x, z)
     metal = world.air + (0.0 if world.night else 3.0)
-    canvas.fill([to_pixel(limb((0, 0), (0, 2.7), 0.04, 0.04))], (0.35, 0.35, 0.36), metal, 1 / z)
-    flat = {"heat": metal - 2.0, "near": 1 / z, "texture": 0.03}
+    common = {"near": 1 / z, "label": POLE}
+    canvas.fill([to_pixel(limb((0, 0), (0, 2.7), 0.04, 0.04))], (0.35, 0.35, 0.36), metal, **common)
+    flat = {"heat": metal - 2.0, "texture": 0.03, **common}
     if rng.random() < 0.5:
         canvas.fill([to_pixel(ellipse((0, 2.7), 0.42, 0.42))], (0.6, 0.03, 0.03), **flat)
         canvas.fill([to_pixel(ellipse((0, 2.7), 0.31, 0.31))], (0.8, 0.8, 0.78), **flat)

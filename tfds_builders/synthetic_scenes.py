@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_builders.scene_render import BOX_CLASSES, CLASSES, Scene, render_scene
+from tfds_builders.scene_render import BOX_CLASSES, CLASSES, DENSE_CLASSES, Scene, render_scene
 
-__all__ = ["CLASSES", "Scene", "SyntheticScenes", "SyntheticScenesConfig", "render_scene"]
+__all__ = ["CLASSES", "DENSE_CLASSES", "Scene", "SyntheticScenes", "SyntheticScenesConfig", "render_scene"]
 
 
 @dataclasses.dataclass(eq=False)
@@ -35,13 +35,13 @@ class SyntheticScenesConfig(tfds.core.BuilderConfig):
 
 
 class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
-    """Street scenes by day and night with labels of nine classes and boxes.
+    """Street scenes by day and night with labels of nine classes, labels that leave no pixel out, and boxes.
 
     Build with `SyntheticScenes(data_dir=..., file_format="array_record").download_and_prepare()`, read with
     `builder.as_data_source(split="train")`.
     """
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     BUILDER_CONFIGS = [
         SyntheticScenesConfig(name="default", description="200 scenes of 240x320."),
         SyntheticScenesConfig(
@@ -67,9 +67,12 @@ class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
         size = (config.height, config.width)
-        labels = tfds.features.Image(
-            shape=(*size, 1), dtype=np.uint8, encoding_format="png", doc=", ".join(CLASSES)
-        )
+
+        def label_map(classes):
+            return tfds.features.Image(
+                shape=(*size, 1), dtype=np.uint8, encoding_format="png", doc=", ".join(classes)
+            )
+
         return self.dataset_info_from_configs(
             description="Procedural street scenes, registered in visible light and infrared.",
             features=tfds.features.FeaturesDict(
@@ -77,7 +80,8 @@ class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
                     "id": tfds.features.Text(),
                     "visible": tfds.features.Image(shape=(*size, 3), encoding_format="png"),
                     "infrared": tfds.features.Image(shape=(*size, 1), encoding_format="png"),
-                    "labels": labels,
+                    "labels": label_map(CLASSES),
+                    "dense_labels": label_map(DENSE_CLASSES),
                     "boxes": tfds.features.Sequence(
                         {
                             "bbox": tfds.features.BBoxFeature(),
@@ -111,6 +115,7 @@ class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
                     "visible": _png(scene.visible),
                     "infrared": _png(scene.infrared),
                     "labels": _png(scene.labels),
+                    "dense_labels": _png(scene.dense_labels),
                     "boxes": [
                         {"bbox": tfds.features.BBox(*map(float, box)), "label": int(kind)}
                         for box, kind in zip(scene.boxes, scene.box_classes, strict=True)

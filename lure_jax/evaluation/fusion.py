@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from lure_jax.evaluation import batches
 from lure_jax.evaluation.restoration import padded
 from lure_jax.metrics.color import luma
 from lure_jax.metrics.color_difference import delta_e
 from lure_jax.metrics.fusion import FUSION_METRICS, evaluate_fused
+from lure_jax.metrics.halos import overshoot
 from lure_jax.metrics.masks import mean_over
 
 Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (H,W,3), (H,W) uint8 -> (H,W,3) uint8
@@ -25,7 +26,6 @@ SHOWN = ("EN", "SD", "SF", "AG")  # do not: stretching and sharpening win them
 COUNTED = ("EN", "SD", "SF", "AG", "SCD", "VIF", "Qabf", "SSIM")
 CLIPPED, SOURCES_CLIPPED, COLOUR, OVERSHOOT = "clipped %", "sources clipped %", "CIEDE2000", "overshoot"
 EXTRA = (CLIPPED, SOURCES_CLIPPED, COLOUR, OVERSHOOT)
-NEIGHBOURHOOD = 7  # pixels a side, within which sources say what values are to be expected
 CLIPPED_MARGIN, OVERSHOOT_MARGIN, LEAST_SSIM = 0.5, 0.5, 0.70  # percent of pixels, grey levels of 255, -
 
 
@@ -83,24 +83,6 @@ def _extra(fused_rgb, visible_rgb, fused, infrared, visible, mask):
         COLOUR: delta_e(fused_rgb / 255, visible_rgb / 255, mask),
         OVERSHOOT: mean_over(overshoot(fused, infrared, visible, mask), mask),
     }
-
-
-def overshoot(
-    fused: Float[Array, "B H W"],
-    infrared: Float[Array, "B H W"],
-    visible: Float[Array, "B H W"],
-    mask: Bool[Array, "B H W"],
-) -> Float[Array, "B H W"]:
-    """How far each pixel lies above the largest or below the smallest source value around it (7 x 7); halos do."""
-    top = jnp.where(mask, jnp.maximum(infrared, visible), -jnp.inf)
-    bottom = jnp.where(mask, jnp.minimum(infrared, visible), jnp.inf)
-    above = fused - _extreme(top, jax.lax.max, -jnp.inf)
-    below = -_extreme(-bottom, jax.lax.max, -jnp.inf) - fused
-    return jnp.maximum(jnp.maximum(above, below), 0)
-
-
-def _extreme(x, choose, start):
-    return jax.lax.reduce_window(x, start, choose, (1, NEIGHBOURHOOD, NEIGHBOURHOOD), (1, 1, 1), "SAME")
 
 
 def mean_scores(scores: Iterable[Scores]) -> Scores:

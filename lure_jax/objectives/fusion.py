@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from lure_jax.metrics.color import rgb_to_ycbcr
 from lure_jax.metrics.correlation import sum_of_correlations_of_differences
 from lure_jax.metrics.filters import gaussian_blur, sobel
+from lure_jax.metrics.halos import overshoot
 from lure_jax.metrics.qabf import qabf
 from lure_jax.metrics.ssim import ssim
 from lure_jax.metrics.vif import vif
@@ -45,6 +46,7 @@ class FusionWeights(NamedTuple):
     information: float = 0.5
     edges: float = 2.0
     differences: float = 0.2
+    overshoot: float = 0.0
 
 
 def fusion_losses(
@@ -57,7 +59,8 @@ def fusion_losses(
     gradient |S_d Y_f - max(S_d Y_v, S_d Y_i)|_1 summed over both directions d, S = |Sobel| / 4;
     similarity 2 - SSIM(Y_f, Y_v) - SSIM(Y_f, Y_i);
     colour |Cb_f - Cb_v|_1 + |Cr_f - Cr_v|_1;
-    and ours: information 2 - VIF, edges 1 - Qabf and differences 2 - SCD, the field's metrics of each crop.
+    and ours: information 2 - VIF, edges 1 - Qabf and differences 2 - SCD, the field's metrics of each crop;
+    overshoot, how far Y_f leaves the range of both sources within 7 x 7 pixels.
     """
     fused, visible, infrared = rgb_to_ycbcr(fused), rgb_to_ycbcr(visible), infrared[..., 0]
     y_f, y_v = fused[..., 0], visible[..., 0]
@@ -73,4 +76,5 @@ def fusion_losses(
         "information": 2 - vif(bytes_f, bytes_i, bytes_v).mean(),
         "edges": 1 - qabf(bytes_f, bytes_i, bytes_v).mean(),
         "differences": 2 - sum_of_correlations_of_differences(bytes_f, bytes_i, bytes_v).mean(),
+        "overshoot": overshoot(y_f, infrared, y_v).mean(),
     }

@@ -9,7 +9,7 @@ import pytest
 
 from tfds_builders.scene_actors import car, person
 from tfds_builders.scene_canvas import ALBEDO, HEAT, Camera, Canvas, limb, noise_tile
-from tfds_builders.scene_render import BOX_CLASSES, CLASSES, _infrared, _visible, render_scene
+from tfds_builders.scene_render import BOX_CLASSES, CLASSES, DENSE_CLASSES, _infrared, _visible, render_scene
 from tfds_builders.scene_street import World, sign
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -49,6 +49,7 @@ def test_any_size(height, width):
     assert (scene.visible.shape, scene.visible.dtype) == ((height, width, 3), np.uint8)
     assert (scene.infrared.shape, scene.infrared.dtype) == ((height, width, 1), np.uint8)
     assert (scene.labels.shape, scene.labels.dtype) == ((height, width), np.uint8)
+    assert (scene.dense_labels.shape, scene.dense_labels.dtype) == ((height, width), np.uint8)
     assert scene.boxes.dtype == np.float32 and scene.box_classes.dtype == np.int32
     assert scene.boxes.shape == (len(scene.box_classes), 4)
 
@@ -74,6 +75,32 @@ def test_every_class_and_both_times_of_day_occur(scenes):
     assert set(np.concatenate([np.unique(scene.labels) for scene in scenes])) == set(range(len(CLASSES)))
     assert set(np.concatenate([scene.box_classes for scene in scenes])) == {0, 1, 2}
     assert 5 < sum(scene.night for scene in scenes) < 19
+
+
+def test_dense_labels_leave_nothing_unlabelled_and_are_the_labels_elsewhere(scenes):
+    for scene in scenes:
+        labelled = scene.labels > 0
+        np.testing.assert_array_equal(scene.dense_labels[labelled], scene.labels[labelled])
+        assert np.all(scene.dense_labels[~labelled] >= len(CLASSES))
+    found = np.concatenate([np.unique(scene.dense_labels) for scene in scenes])
+    assert set(found) == set(range(1, len(DENSE_CLASSES)))
+
+
+def test_dense_labels_name_what_is_there(scenes):
+    """The sky is above, the road below; trees are green by day, and nothing is colder than the sky."""
+    rows = np.arange(240)[:, None] * np.ones(320)
+
+    def of(scene, name):
+        return scene.dense_labels == DENSE_CLASSES.index(name)
+
+    for scene in scenes:
+        sky, road = of(scene, "sky"), of(scene, "road")
+        assert rows[sky].max() < 0.55 * 240 and rows[road].min() > 0.4 * 240
+        assert np.median(scene.infrared[sky]) < np.median(scene.infrared[~sky])
+    by_day = [scene for scene in scenes if not scene.night]
+    leaves = np.concatenate([scene.visible[of(scene, "vegetation")] for scene in by_day]).mean(0)
+    walls = np.concatenate([scene.visible[of(scene, "building")] for scene in by_day]).mean(0)
+    assert leaves[1] > leaves[0] and leaves[1] > leaves[2] and walls[0] > walls[1]
 
 
 def test_pinhole_projection():
@@ -197,12 +224,15 @@ for split in ("train", "test"):
     source = builder.as_data_source(split=split)
     ids[split] = set()
     for example in source:
-        assert set(example) == {"id", "visible", "infrared", "labels", "boxes", "night"}, set(example)
+        assert set(example) == {
+            "id", "visible", "infrared", "labels", "dense_labels", "boxes", "night"
+        }, set(example)
         seed, index = map(int, example["id"].decode().split("_"))
         scene = render_scene(seed, index, 64, 80)
         np.testing.assert_array_equal(example["visible"], scene.visible)
         np.testing.assert_array_equal(example["infrared"], scene.infrared)
         np.testing.assert_array_equal(example["labels"][..., 0], scene.labels)
+        np.testing.assert_array_equal(example["dense_labels"][..., 0], scene.dense_labels)
         np.testing.assert_array_equal(np.reshape(example["boxes"]["bbox"], (-1, 4)), scene.boxes)
         np.testing.assert_array_equal(example["boxes"]["label"], scene.box_classes)
         assert bool(example["night"]) == scene.night
