@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 SMALLEST = 0.6  # side of a window, as a share of the image's
-GAMMA = 1.4  # exponents between its inverse and itself
+GAMMA = 2.5  # exponents between its inverse and itself
+CONTRAST = 1.5  # factors between its inverse and itself, around the image's mean
+BRIGHTNESS = 0.15  # largest offset
 NOISE = 0.03  # largest standard deviation
 
 
@@ -66,10 +68,19 @@ def _interpolation(size: int, share, start, flip) -> Float[Array, "B size size"]
 
 
 def photometric(rng: jax.Array, image: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-    """A random gamma and a little Gaussian noise for each image; stays in [0,1]."""
-    keys = jax.random.split(rng, 3)
+    """A random gamma, contrast and brightness and a little Gaussian noise for each image; stays in [0,1].
+
+    Changes as large as these (ours) keep a head from taking brightness for meaning.
+    """
+    keys = jax.random.split(rng, 5)
     one = (image.shape[0], 1, 1, 1)
-    gamma = GAMMA ** jax.random.uniform(keys[0], one, minval=-1.0)
-    sd = jax.random.uniform(keys[1], one, maxval=NOISE)
+    gamma, contrast = (
+        most ** jax.random.uniform(key, one, minval=-1.0)
+        for most, key in zip((GAMMA, CONTRAST), keys[:2], strict=True)
+    )
+    brightness = BRIGHTNESS * jax.random.uniform(keys[2], one, minval=-1.0)
+    sd = jax.random.uniform(keys[3], one, maxval=NOISE)
     bright = jnp.maximum(image, 1e-3) ** gamma  # a power of zero has no finite gradient
-    return jnp.clip(bright + sd * jax.random.normal(keys[2], image.shape), 0, 1)
+    mean = bright.mean((1, 2), keepdims=True)
+    changed = mean + contrast * (bright - mean) + brightness
+    return jnp.clip(changed + sd * jax.random.normal(keys[4], image.shape), 0, 1)

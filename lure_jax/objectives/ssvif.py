@@ -91,9 +91,9 @@ def fusion_of(model, stage) -> Fusion:
 
 
 def consistency(heads: Heads, stage) -> Teach:
-    """L_c = L_x + 2 L_e + 0.3 L_eq + 0.1 L_s, without labels; `stage.consistency` may hold other weights.
+    """L_c = L_x + 2 L_e + L_eq + 0.1 L_s, without labels; `stage.consistency` may hold other weights.
 
-    L_x is balanced (ours): see `cross_loss`.
+    L_x is balanced (ours): see `cross_loss`; so is the weight of L_eq: see `ConsistencyWeights`.
     """
     weights = ConsistencyWeights(**stage.get("consistency", {}))
 
