@@ -1,7 +1,7 @@
 """What keeps SSVIF's heads from collapsing: `python benchmarks/ssvif.py --work runs/ssvif [--steps 300] [--seeds 2]`.
 
 Trains new heads on the released `ssvif_tiny` by its recipe, on the synthetic scenes, once an arm and seed, and judges
-them on the test scenes. (What a fusion network at its own beginning offers the heads is little more than brightness.) A row
+them on the test scenes. (What a fusion network at its own beginning offers heads is little more than brightness.) A row
 is kept in WORK/ablation.json as soon as it is there; the same command goes on with the rows that are missing.
 `--plot RUN` draws the dynamic weights of a training workdir to RUN/weights.png instead.
 """

@@ -22,7 +22,9 @@ def get_config():
         "lure_tokens", "restoration", steps=450, batch=3, crop=288, lr=4e-3, weight_decay=0.0, pseudo=0.0, align=0.0
     )
     config.stages.rule = common.stage("lure_rule", "fusion", steps=3900, batch=3, crop=192, lr=2e-3)
-    config.stages.rule.loss = dict(information=0.5, edges=2.5, differences=0.3, similarity=1.5)
+    config.stages.rule.loss = dict(
+        colour=24.0, information=0.5, edges=4.0, differences=0.4, similarity=2.0, overshoot=100.0
+    )
     # One of a dozen conditions, noise would come too seldom: haze moves all pixels the same way, noise each its own
     config.data.condition_weights = ConfigDict({"visible": {"noise": 7.0}, "infrared": {"noise": 2.0, "stripe": 2.0}})
     config.data.infrared_share = 0.35

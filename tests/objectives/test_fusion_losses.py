@@ -46,6 +46,16 @@ def test_equal_sources_are_their_own_best_fusion():
     assert terms["edges"] < 0.05  # Qabf of equal images is 0.98; SCD has nothing to compare
 
 
+def test_a_halo_overshoots_and_what_either_source_shows_does_not():
+    visible, infrared = pair()
+    grey = np.repeat(infrared, 3, -1)
+    assert fusion_losses(visible, visible, infrared)["overshoot"] < 1e-6
+    assert fusion_losses(grey, visible, infrared)["overshoot"] < 1e-6
+    top = max(visible.max(), infrared.max())
+    halo = np.full_like(visible, top + 0.1)
+    assert fusion_losses(halo, visible, infrared)["overshoot"] >= 0.1
+
+
 def test_luma_terms_do_not_see_chroma():
     visible, infrared = pair()
     fused = np.stack([np.asarray(luma(pair(2)[0])), *np.full((2, 2, 48, 48), 0.5)], -1)
