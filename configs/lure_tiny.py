@@ -23,7 +23,7 @@ def get_config():
     )
     config.stages.rule = common.stage("lure_rule", "fusion", steps=3900, batch=3, crop=192, lr=2e-3)
     config.stages.rule.loss = dict(
-        colour=24.0, information=0.5, edges=4.0, differences=0.4, similarity=2.0, overshoot=100.0
+        colour=24.0, information=0.5, edges=4.0, differences=0.6, similarity=2.0, overshoot=100.0
     )
     # One of a dozen conditions, noise would come too seldom: haze moves all pixels the same way, noise each its own
     config.data.condition_weights = ConfigDict({"visible": {"noise": 7.0}, "infrared": {"noise": 2.0, "stripe": 2.0}})
