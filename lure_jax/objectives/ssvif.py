@@ -93,7 +93,7 @@ def fusion_of(model, stage) -> Fusion:
 def consistency(heads: Heads, stage) -> Teach:
     """L_c = L_x + 2 L_e + L_eq + 0.1 L_s, without labels; `stage.consistency` may hold other weights.
 
-    L_x is balanced (ours): see `cross_loss`; so is the weight of L_eq: see `ConsistencyWeights`.
+    L_x is balanced, see `cross_loss`, and L_eq has a weight of ours, see `ConsistencyWeights`.
     """
     weights = ConsistencyWeights(**stage.get("consistency", {}))
 
