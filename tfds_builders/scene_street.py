@@ -265,16 +265,9 @@ def skyline(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
         base = np.full_like(x, camera.horizon + camera.focal * camera.eye / _FAR + 1.5)
         outline = np.concatenate([np.stack([x, top], -1), np.stack([x, base], -1)[::-1]])
         colour = (0.2, 0.2, 0.22) if roof else (0.07, 0.10, 0.04)
-        canvas.fill(
-            [outline],
-            colour,
-            world.air + (1.5 if roof else 0.0),
-            near,
-            texture=0.2,
-            heat_texture=0.8,
-            sun=0.4,
-            label=BUILDING if roof else VEGETATION,
-        )
+        common = {"near": near, "sun": 0.4, "label": BUILDING if roof else VEGETATION}
+        heat = world.air + (1.5 if roof else 0.0)
+        canvas.fill([outline], colour, heat, texture=0.2, heat_texture=0.8, **common)
 
 
 def tree(canvas: Canvas, world: World, rng: np.random.Generator, x: float, z: float) -> None:
