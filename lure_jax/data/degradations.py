@@ -238,7 +238,7 @@ STRENGTHS: Strengths = {
         grain_sd=Uniform(0.5, 1),
     ),
     ("infrared", "blur"): _BLUR,
-    ("infrared", "low_contrast"): dict(contrast=Uniform(0.15, 0.6), offset=Uniform(-0.2, 0.2)),
+    ("infrared", "low_contrast"): dict(contrast=Uniform(0.15, 0.45), offset=Uniform(-0.2, 0.2)),
     ("infrared", "noise"): dict(sd=LogUniform(5, 35), shot_share=Uniform(0, 0.5), dead=Uniform(0, 0.002)),
     ("infrared", "stripe"): dict(sd=Uniform(3, 10), row_share=Uniform(0.25, 0.25)),
 }

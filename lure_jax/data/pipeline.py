@@ -14,11 +14,13 @@ from lure_jax.data.sources import Decoded, Endless
 from lure_jax.data.strengths import Strengths, changed
 from lure_jax.errors import UserError
 from lure_jax.metrics.color import luma
-from lure_jax.text.conditions import MODALITIES, clean_id, condition_id, multi_hot
+from lure_jax.text.conditions import CONDITIONS, MODALITIES, clean_id, condition_id, multi_hot
 from lure_jax.text.prompts import draw_prompts
 
 WINDOW = 1024  # samples that are shuffled among themselves
 SLOTS = 2  # prompts an image can carry in training
+TONAL = ("low_light", "over_exposure", "haze", "low_contrast")
+LEAST_CONTRAST = {"visible": 0.4, "infrared": 0.5}  # of `toned`; less in an infrared image is low contrast
 
 
 Share = tuple[int, int]  # what a process reads of every batch: the (index)-th of (count) equal parts
@@ -190,14 +192,16 @@ def restoration_sample(data, row, condition: str, crop: int) -> "RestorationSamp
     """What makes the samples of a row of the restoration pool that get one condition first."""
     return RestorationSample(
         row.modality, condition_id(row.modality, condition), tuple(row.conditions), row.real, row.image, crop,
-        data.two_conditions, data.wrong_prompt, data.grey_share, changed(STRENGTHS, data.get("strengths", {})),
+        data.two_conditions, data.wrong_prompt, data.grey_share, data.tone_share,
+        changed(STRENGTHS, data.get("strengths", {})),
     )  # fmt: skip
 
 
 def fusion_sample(data, row, crop: int) -> "FusionSample":
     """What makes the samples of a row of the fusion pool."""
     strengths = changed(STRENGTHS, data.get("strengths", {}))
-    return FusionSample(tuple(row.visible_conditions), crop, data.two_conditions, data.degraded_share, strengths)
+    shares = data.two_conditions, data.degraded_share, data.tone_share
+    return FusionSample(tuple(row.visible_conditions), crop, *shares, strengths)
 
 
 def _endless(data, name: str, keys: tuple[str, ...], seed: int) -> grain.MapDataset:
@@ -218,6 +222,7 @@ class RestorationSample(grain.transforms.RandomMap):
     With probability `wrong_prompt` the prompt names something that is not there (or "clean"), and the target is
     the degraded image itself: a prompt acts on what it names and on nothing else (ours, not the paper's).
     A `grey_share` of the visible samples is as a camera without colour gives it: else a lack of colour looks like haze.
+    A `tone_share` of these and of the infrared samples is `toned`, unless its trouble is one of tone.
     """
 
     modality: str
@@ -229,18 +234,22 @@ class RestorationSample(grain.transforms.RandomMap):
     two_conditions: float
     wrong_prompt: float
     grey_share: float
+    tone_share: float
     strengths: Strengths
 
     def random_map(self, element: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """uint8 arrays in; float32 images of crop x crop x 3 out (keys: the restoration pool)."""
-        ids = [self.condition]
+        ids, grey = [self.condition], self.modality == "visible" and rng.random() < self.grey_share
         if self.real:
             degraded, reference = crop_and_turn([element["degraded"], element["reference"]], self.crop, rng)
         else:
             (reference,) = crop_and_turn([element[self.image]], self.crop, rng)
             ids += second_condition(self.modality, self.offered, self.condition, self.two_conditions, rng)
+            tonal = any(CONDITIONS[index].name in TONAL for index in ids)
+            if (grey or self.modality == "infrared") and not tonal and rng.random() < self.tone_share:
+                reference = toned(reference, self.modality, rng)
             degraded = degrade(reference, ids, rng, self.strengths)
-        if self.modality == "visible" and rng.random() < self.grey_share:
+        if grey:
             degraded, reference = luma(degraded)[..., None], luma(reference)[..., None]
         named, left = ids, []
         if rng.random() < self.wrong_prompt:
@@ -260,12 +269,16 @@ class RestorationSample(grain.transforms.RandomMap):
 
 @dataclasses.dataclass(frozen=True)
 class FusionSample(grain.transforms.RandomMap):
-    """A registered pair to one sample of the fusion pool; `degraded_share` of them with one or both images degraded."""
+    """A registered pair to one sample of the fusion pool.
+
+    A `degraded_share` of them has one or both images degraded, a `tone_share` of the images is `toned`.
+    """
 
     visible_conditions: tuple[str, ...]
     crop: int
     two_conditions: float
     degraded_share: float
+    tone_share: float
     strengths: Strengths
 
     def random_map(self, element: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -281,6 +294,8 @@ class FusionSample(grain.transforms.RandomMap):
             if which >> bit & 1:
                 ids = [condition_id(modality, str(rng.choice(offered)))]
                 ids += second_condition(modality, offered, ids[0], self.two_conditions, rng)
+            if rng.random() < self.tone_share:
+                reference = toned(reference, modality, rng)
             sample[modality] = degrade(reference, ids, rng, self.strengths)
             sample[f"{modality}_reference"] = reference
             sample[f"{modality}_conditions"] = multi_hot(ids)
@@ -320,6 +335,16 @@ def crop_and_turn(
         image = np.rot90(image[:, ::-1] if flip else image, turns)
         out.append(np.ascontiguousarray(image, np.float32) / 255)
     return out
+
+
+def toned(image: Float[np.ndarray, "H W C"], modality: str, rng: np.random.Generator) -> Float[np.ndarray, "H W C"]:
+    """The image as another camera may store it, with nothing lost: less contrast, and lighter (ours).
+
+    Nothing binds the gain and offset of a thermal camera, or of one without colour, to the scene. Without such images,
+    what is pale by nature is taken for hazy or flat.
+    """
+    contrast = rng.uniform(LEAST_CONTRAST[modality], 1)
+    return (contrast * image + rng.uniform(0, 1 - contrast)).astype(np.float32)
 
 
 def three_channels(image: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W 3"]:

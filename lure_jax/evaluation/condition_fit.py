@@ -22,6 +22,7 @@ from lure_jax.data import pipeline
 from lure_jax.evaluation.batches import gather, mesh_of, scatter
 from lure_jax.models.lure import ConditionHead, Lure
 from lure_jax.objectives.unified import condition_loss
+from lure_jax.text.conditions import condition_id
 from lure_jax.training.mesh import replicated
 
 SAMPLES = 8  # degraded at a time
@@ -30,6 +31,7 @@ RATE, DECAY = 2e-3, 0.1
 # There are many statistics for so few images: standard deviations of noise on each of them, and dropout
 JITTER, DROPOUT = 0.2, 0.3
 LEAST_SPREAD = 1e-4
+HAZE = condition_id("visible", "haze")
 
 
 class Seen(NamedTuple):
@@ -69,13 +71,15 @@ def fitted(model: Lure, params: Any, config: ConfigDict) -> Any:
 def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
     """Draws samples of the restoration pool, all conditions alike, and measures their degraded and clean images.
 
+    Haze without colour is left out: nothing but a raised black level would tell it, which each camera sets as it likes.
+
     Args:
       model: the network.
       params: its parameters; those of the head play no part.
       config: the recipe; `condition_head` says how many `samples`, in equal parts as squares of `crops` pixels.
 
     Returns:
-      Two images a sample.
+      Two images a sample, or less.
     """
     chosen, mesh, measured = config.condition_head, mesh_of(params), []
     pool = ConfigDict({"data": {**config.data, "condition_weights": {}}})
@@ -94,7 +98,9 @@ def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
             images = np.round(255 * np.concatenate([batch["degraded"], batch["reference"]])) / np.float32(255)
             statistics = gather(measure(params, *scatter(mesh, images)), len(images))
             conditions = np.concatenate([batch["conditions"], batch["reference_conditions"]])
-            measured.append(Seen(statistics, conditions, np.tile(batch["modality"], 2)))
+            grey_haze = (np.ptp(images, -1) == 0).all((1, 2)) & (conditions[:, HAZE] > 0)
+            seen = Seen(statistics, conditions, np.tile(batch["modality"], 2))
+            measured.append(Seen(*(values[~grey_haze] for values in seen)))
     return Seen(*map(np.concatenate, zip(*measured, strict=True)))
 
 

@@ -25,8 +25,8 @@ EXPOSURE = ("low_light", "over_exposure")
 CROP = 256
 REAL = ("PolyU", "LOL")  # sets of photographs whose trouble is real
 REFUSAL = 1000.0  # misses that one false alarm of those on a photograph weighs
-LIKELY = 0.5  # least threshold of a `DESTRUCTIVE` condition: other cameras' images are not among those calibrated on
-LOWEST, HIGHEST = 0.02, 0.99  # thresholds stay between: a few images say nothing about the tails
+# Thresholds stay between: other cameras' images are not among those calibrated on, and a few say nothing about the tail
+LIKELY, HIGHEST = 0.5, 0.99
 NAMES = tuple("/".join(condition) for condition in CONDITIONS)
 
 
@@ -153,8 +153,7 @@ def calibrate(groups: Sequence[Judged]) -> dict[str, float]:
 
     The threshold with the fewest errors, misses and false alarms, where every kind of images weighs the same, and a
     false alarm of a `DESTRUCTIVE` condition on a photograph as it was taken, clean or with other trouble, weighs as
-    much as `REFUSAL` of any others; its threshold is at least `LIKELY`. Of all thresholds equally good, the middle one
-    in log-odds.
+    much as `REFUSAL` of any others. Of all thresholds equally good, the middle one in log-odds; at least `LIKELY`.
 
     Args:
       groups: of the validation split, both modalities.
@@ -176,8 +175,7 @@ def calibrate(groups: Sequence[Judged]) -> dict[str, float]:
             truth.append(group.truth[:, column])
             weight.append(np.where(spared, REFUSAL, 1) / len(p))
         threshold = _fewest_errors(*map(np.concatenate, (odds, truth, weight)))
-        least = LIKELY if name in DESTRUCTIVE else LOWEST
-        thresholds[name] = float(np.clip(1 / (1 + np.exp(-threshold)), least, HIGHEST).round(4))
+        thresholds[name] = float(np.clip(1 / (1 + np.exp(-threshold)), LIKELY, HIGHEST).round(4))
     return thresholds
 
 

@@ -195,7 +195,7 @@ def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]
     """Statistics of parts to those of the whole: sums are added, means and variances by Var = E[v + m^2] - E[m]^2.
 
     Those of the scene are averaged, which is nearly right: their means of logarithms are exact, their logarithms of
-    means are not.
+    means are not. The last two are the least and the greatest value.
 
     Args:
       parts: Flax collections of one structure.
@@ -207,7 +207,9 @@ def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]
         if name.startswith("moments"):
             pooled[name] = _pooled_moments(those, weights)
         elif name == "scene":
-            pooled[name] = np.average(np.stack(those), 0, weights).astype(np.float32)
+            scenes = np.stack(those)
+            pooled[name] = np.average(scenes, 0, weights).astype(np.float32)
+            pooled[name][..., -2], pooled[name][..., -1] = scenes[..., -2].min(0), scenes[..., -1].max(0)
         elif isinstance(first, Mapping):
             pooled[name] = pool(those, weights)
         else:

@@ -23,7 +23,8 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
     and the mean of its logarithm, which flat areas decide: noise raises it and edges do not (a sample of the pixels at
     the finer scales). Of the row and column means of luma the same, which stripes raise. The cumulative distribution of
     luma and of the least and the greatest colour of a pixel; the mean value, and the mean over patches of the least and
-    the greatest one, and of the least over all colours (the dark channel, He et al. 2009).
+    the greatest one, and of the least over all colours (the dark channel, He et al. 2009). Last, the least and the
+    greatest luma at the coarsest scale, which tell a flat scene with one hot spot from a compressed range.
 
     Args:
       image: (B,H,W,3) in [0,1].
@@ -37,15 +38,15 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
         margin = ((0, 0), (0, bottom), (0, right), (0, 0))
         image = jnp.pad(image, margin, mode="edge")
         mask = None if mask is None else jnp.pad(mask, margin)
-    values, valid, found = image, mask, []
+    values, blocks, found = image, mask, []
     for scale in SCALES:
         if scale > 1:
-            values, valid = pooled(values, 2, jnp.mean), whole_blocks(valid, 2)
+            values, blocks = pooled(values, 2, jnp.mean), whole_blocks(blocks, 2)
         for axis in (1, 2):
             found += roughness(*map(rgb_to_ycbcr, neighbours(values, axis, SCALES[-1] // scale)),
-                               both(valid, axis, SCALES[-1] // scale))  # fmt: skip
+                               both(blocks, axis, SCALES[-1] // scale))  # fmt: skip
             if scale == 1:
-                profile, some = mean_over(luma(values)[..., None], valid, 3 - axis)
+                profile, some = mean_over(luma(values)[..., None], blocks, 3 - axis)
                 found += roughness(*neighbours(profile, axis), both(some, axis))
     sample, inside = image[:, ::SAMPLE, ::SAMPLE], sampled(mask, SAMPLE)
     lightness = jnp.stack([luma(sample), sample.min(-1), sample.max(-1)], -1)
@@ -53,7 +54,8 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
     patches, valid = image[:, ::2, ::2], whole_blocks(sampled(mask, 2), PATCH // 2)
     least, greatest = pooled(patches, PATCH // 2, jnp.min), pooled(patches, PATCH // 2, jnp.max)
     found += [masked_mean(sample, inside), masked_mean(least, valid), masked_mean(greatest, valid)]
-    return jnp.concatenate([*found, masked_mean(least.min(-1, keepdims=True), valid)], -1)
+    found += [masked_mean(least.min(-1, keepdims=True), valid), *extremes(luma(values)[..., None], blocks)]
+    return jnp.concatenate(found, -1)
 
 
 def pooled(x: Float[Array, "B H W C"], size: int, reduce: Callable) -> Float[Array, "B h w C"]:
@@ -78,6 +80,12 @@ def mean_over(x: Float[Array, "B H W C"], valid: Mask, axis: int) -> tuple[Float
         return x.mean(axis, keepdims=True), None
     count = valid.sum(axis, keepdims=True)
     return (x * valid).sum(axis, keepdims=True) / jnp.maximum(count, 1), (count > 0).astype(jnp.float32)
+
+
+def extremes(x: Float[Array, "B H W 1"], valid: Mask) -> tuple[Array, Array]:
+    """The least and the greatest of values in [0,1], each (B,1); 1 and 0 where nothing is valid."""
+    low, high = (x, x) if valid is None else (jnp.where(valid > 0, x, end) for end in (1.0, 0.0))
+    return low.min((1, 2)), high.max((1, 2))
 
 
 def neighbours(x: Float[Array, "B H W C"], axis: int, every: int = 1) -> tuple[Array, Array]:

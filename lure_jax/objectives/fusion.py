@@ -5,6 +5,7 @@ After LURE (arXiv 2503.07033); reconstruction.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -17,6 +18,7 @@ from lure_jax.metrics.ssim import ssim
 from lure_jax.metrics.vif import vif
 
 SCALES = (1.0, 2.0, 4.0, 8.0)  # standard deviations in pixels
+NOT_CLIPPED = 126 / 255  # of luma from the middle
 
 
 def local_contrast_selection(a: Float[Array, "B H W"], b: Float[Array, "B H W"]) -> Float[Array, "B H W"]:
@@ -60,7 +62,7 @@ def fusion_losses(
     similarity 2 - SSIM(Y_f, Y_v) - SSIM(Y_f, Y_i);
     colour |Cb_f - Cb_v|_1 + |Cr_f - Cr_v|_1;
     and ours: information 2 - VIF, edges 1 - Qabf and differences 2 - SCD, the field's metrics of each crop;
-    overshoot, how far Y_f leaves the range of both sources within 7 x 7 pixels.
+    overshoot, how far Y_f leaves the range of both sources within 7 x 7 pixels, or comes within a level of 0 or 255.
     """
     fused, visible, infrared = rgb_to_ycbcr(fused), rgb_to_ycbcr(visible), infrared[..., 0]
     y_f, y_v = fused[..., 0], visible[..., 0]
@@ -76,5 +78,5 @@ def fusion_losses(
         "information": 2 - vif(bytes_f, bytes_i, bytes_v).mean(),
         "edges": 1 - qabf(bytes_f, bytes_i, bytes_v).mean(),
         "differences": 2 - sum_of_correlations_of_differences(bytes_f, bytes_i, bytes_v).mean(),
-        "overshoot": overshoot(y_f, infrared, y_v).mean(),
+        "overshoot": (overshoot(y_f, infrared, y_v) + jax.nn.relu(jnp.abs(y_f - 0.5) - NOT_CLIPPED)).mean(),
     }

@@ -23,7 +23,7 @@ def get_config():
     return ml_collections.ConfigDict(dict(
         recipe=("space", "rule"), stages=dict(space=stage, rule=dict(stage, pool="fusion")),
         data=dict(data_dir="DIR", source="", workers=0, cache_mb=1.0, infrared_share=0.25, two_conditions=0.0,
-                  wrong_prompt=0.0, grey_share=0.0, degraded_share=0.0, restoration=rows,
+                  wrong_prompt=0.0, grey_share=0.0, tone_share=0.0, degraded_share=0.0, restoration=rows,
                   fusion=(ml_collections.ConfigDict(dict(dataset="rig", visible_conditions=("haze",), weight=1.0)),))))
 """
 

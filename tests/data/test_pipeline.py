@@ -36,7 +36,7 @@ def recipe(data_dir, **changes):
     row = dict(dataset="synthetic_scenes/debug", real=False, weight=1.0)
     data = dict(
         data_dir=str(data_dir), source="", workers=0, cache_mb=50.0, infrared_share=0.3, two_conditions=0.3,
-        wrong_prompt=0.1, grey_share=0.0, degraded_share=0.5,
+        wrong_prompt=0.1, grey_share=0.0, tone_share=0.0, degraded_share=0.5,
         restoration=(
             ml_collections.ConfigDict(row | dict(modality="visible", image="visible", conditions=VISIBLE)),
             ml_collections.ConfigDict(row | dict(modality="infrared", image="infrared", conditions=INFRARED)),
@@ -213,6 +213,40 @@ def test_a_share_of_the_visible_samples_is_grey(data_dir):
     pairs = [(np.ptp(samples[name], axis=-1) == 0).all((1, 2)) for name in ("degraded", "reference")]
     assert (pairs[0] >= pairs[1]).all()  # an image can be degraded to black
     near(pairs[1].mean(), 0.5, len(pairs[1]))
+
+
+def test_a_share_of_the_infrared_samples_has_another_tone_unless_tone_is_their_trouble(data_dir):
+    infrared = recipe(data_dir).data.restoration[1:]
+    settings = dict(restoration=infrared, infrared_share=1.0, wrong_prompt=0.0)
+    plain, changed = (
+        joined(batches(recipe(data_dir, tone_share=share, **settings), "restoration", 4, batch=50)) for share in (0, 1)
+    )
+    flat = multi_hot([condition_id("infrared", "low_contrast")])
+    tonal = (changed["conditions"] * flat).any(1)
+    spread = [np.ptp(samples["reference"], (1, 2, 3)) for samples in (plain, changed)]
+    np.testing.assert_array_equal(plain["reference"][tonal], changed["reference"][tonal])
+    kept = (spread[1] / np.maximum(spread[0], 1e-6))[~tonal & (spread[0] > 0.02)]
+    assert len(kept) > 80 and (kept > 0.59).all() and (kept < 1.001).all() and 0.7 < kept.mean() < 0.9
+
+
+def test_a_tone_keeps_everything_between_black_and_white():
+    image = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8, 1)
+    for seed in range(20):
+        toned = pipeline.toned(image, "visible", np.random.default_rng(seed))
+        steps = np.diff(toned.ravel())
+        assert toned.dtype == np.float32 and toned.min() >= 0 and toned.max() <= 1 + 1e-6
+        np.testing.assert_allclose(steps, steps.mean(), atol=1e-6)
+        assert 0.4 <= np.ptp(toned) <= 1
+
+
+def test_fusion_tones_a_share_of_its_images_and_their_references_alike(data_dir):
+    config = recipe(data_dir, tone_share=0.5, degraded_share=0.0)
+    samples = joined(batches(config, "fusion", 4, batch=50))
+    plain = joined(batches(recipe(data_dir, degraded_share=0.0), "fusion", 4, batch=50))
+    for modality in ("visible", "infrared"):
+        np.testing.assert_array_equal(samples[modality], samples[f"{modality}_reference"])
+        spread, before = (np.ptp(s[modality], (1, 2, 3)) for s in (samples, plain))
+        assert spread.mean() < before.mean()
 
 
 def test_fusion_degrades_one_or_both_images_of_half_of_the_pairs(drawn):

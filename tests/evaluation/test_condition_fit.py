@@ -69,6 +69,17 @@ def test_what_is_measured_is_what_the_network_describes(recipe):
     np.testing.assert_allclose(described.logits, head, rtol=1e-4, atol=1e-4)
 
 
+def test_haze_without_colour_is_not_learnt_from(recipe):
+    model, params = registry.build(recipe.model), random_params(config=MODEL)
+    recipe = recipe.copy_and_resolve_references()
+    recipe.data.restoration = tuple(row for row in recipe.data.restoration if row.modality == "visible")
+    recipe.data.update(dict(infrared_share=0.0, grey_share=1.0, wrong_prompt=0.0))
+    found = condition_fit.collect(model, params, recipe)
+    assert not found.conditions[:, condition_id("visible", "haze")].any() and found.conditions.any()
+    recipe.data.grey_share = 0.0
+    assert condition_fit.collect(model, params, recipe).conditions[:, condition_id("visible", "haze")].any()
+
+
 def test_only_the_head_changes(recipe):
     model, params = registry.build(recipe.model), random_params(config=MODEL)
     before, after = flatten_dict(params), flatten_dict(condition_fit.fitted(model, params, recipe))

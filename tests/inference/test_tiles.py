@@ -13,6 +13,7 @@ from lure_jax.inference import buckets, tiles
 from lure_jax.inference.fuser import Fuser
 from lure_jax.inference.weights import load
 from lure_jax.models import lure, two_stream
+from lure_jax.models.scene_statistics import scene_statistics
 
 IMAGES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "images"
 SIZES = [(960, 1280), (2001, 3003), (257, 5000), (100, 3000), (4000, 300)]
@@ -76,6 +77,16 @@ def test_statistics_of_parts_become_those_of_the_whole():
     pooled = tiles.pool(measured, [30.0, 70.0])["a"]
     np.testing.assert_allclose(pooled["moments_0"], np.stack([values.mean(1), values.var(1)], 1), rtol=1e-5)
     np.testing.assert_allclose(pooled["b"]["sums"][1], (values**2).sum(1), rtol=1e-6)
+
+
+def test_extremes_and_distribution_of_parts_become_those_of_the_whole():
+    image = np.random.default_rng(0).random((1, 64, 128, 3), np.float32)
+    image[:, 8:16, 8:16], image[:, 40:48, 100:108] = 0, 1
+    measured = [{"scene": np.asarray(scene_statistics(part, None))} for part in (image[:, :, :48], image[:, :, 48:])]
+    pooled = tiles.pool(measured, [48.0, 80.0])["scene"][0]
+    whole = np.asarray(scene_statistics(image, None))[0]
+    np.testing.assert_array_equal(pooled[-2:], (0, 1))
+    np.testing.assert_allclose(pooled[40:], whole[40:], atol=1e-5)
 
 
 def test_a_thinned_image_keeps_its_noise():
