@@ -14,7 +14,7 @@ from lure_jax.inference import weights
 from lure_jax.inference.fuser import Fuser
 from lure_jax.text.conditions import MODALITIES
 
-SEED, CROP, SYNTHETIC = 0, condition_head.CROP, 12
+SEED, CROP, SYNTHETIC, STAKES = 0, condition_head.CROP, 12, 24
 # Whole images, and mostly crops, so that these are not padded.
 SIZES = [(480, 640)] * 80 + [(512, 512)] * 12 + [(400, 600)] * 8 + [(321, 481), (481, 321)] * 10 + [(CROP, CROP)] * 2000
 DIGITS = {"SSIM": 3, "input SSIM": 3, "exact": 3, "F1": 3, "value": 3}
@@ -122,8 +122,10 @@ def main():
     if data is None:
         parser.error("there are no real images: neither ../shared nor $LURE_SHARED holds data/")
     if args.calibrate:
-        judged = condition_head.judge_split(Fuser.load(args.model, SIZES).detect, data, "val", args.images, SEED)
-        thresholds = condition_head.calibrate(judged)
+        fuser = Fuser.load(args.model, SIZES)
+        judged = condition_head.judge_split(fuser.detect, data, "val", args.images, SEED)
+        least = condition_head.stakes(fuser.restore, data, "val", STAKES, SEED)
+        thresholds = condition_head.calibrate(judged, least)
         condition_head.write_thresholds(weights.find(args.model), thresholds)
         print(tables.markdown([{"condition": name, "threshold": t} for name, t in thresholds.items()], 4), "\n")
     released = weights.load(args.model)

@@ -12,8 +12,16 @@ from etils import epath
 from jaxtyping import Bool, Float
 
 from lure_jax.data.degradations import compatible
-from lure_jax.evaluation.real_images import ANY_HOUR, DEGRADED, clean_images, degraded_pairs
-from lure_jax.evaluation.restoration import centre, condition_ids_of, synthetic_pairs
+from lure_jax.evaluation.real_images import ANY_HOUR, DEGRADED, clean_images, degraded_pairs, spread
+from lure_jax.evaluation.restoration import (
+    Pair,
+    Restore,
+    centre,
+    condition_ids_of,
+    psnr,
+    restore_together,
+    synthetic_pairs,
+)
 from lure_jax.inference.prompt import conditions_of
 from lure_jax.inference.weights import CONFIG
 from lure_jax.text.conditions import CONDITIONS, MODALITIES
@@ -148,15 +156,55 @@ def summary(groups: Sequence[Judged], thresholds: Float[np.ndarray, "13"]) -> li
     return rows
 
 
-def calibrate(groups: Sequence[Judged]) -> dict[str, float]:
+def stakes(restore: Restore, data: pathlib.Path, split: str, limit: int, seed: int) -> dict[str, float]:
+    """The probability of each condition above which acting on it pays: L / (L + G), as decision theory has it.
+
+    G is what the right prompt gains over "clean" on images degraded by the condition, L what it costs on the same
+    images undegraded, both means in dB of PSNR. Not of blur: what it costs on sharp images says nothing of soft ones,
+    and sharp ones are not taken for blurred.
+
+    Args:
+      restore: `Fuser.restore`.
+      data: the folder of real images.
+      split: of it.
+      limit: images of a condition, their middle.
+      seed: of the degradations.
+    """
+    pays = {}
+    for modality in MODALITIES:
+        clean, ids = clean_images(data, split, modality, None), condition_ids_of(modality)
+        for name, index in ids.items():
+            folders = [f for f in clean if f != ANY_HOUR or name not in EXPOSURE]
+            images = spread([centre(image, CROP) for f in folders for image in clean[f].values()], limit)
+            if name in ("clean", "blur") or not images:
+                continue
+            intact = [Pair(image, image) for image in images]
+            asked = modality, index, ids["clean"]
+            gain = _advantage(restore, synthetic_pairs(images, [index], seed), *asked)
+            cost = -_advantage(restore, intact, *asked)
+            pays[f"{modality}/{name}"] = float(cost / (gain + cost)) if gain > 0 else HIGHEST
+    return pays
+
+
+def _advantage(restore: Restore, pairs: Sequence[Pair], modality: str, asked: int, instead: int) -> float:
+    """Mean PSNR under one condition's prompt over that under another's, in dB."""
+    ours, theirs = (
+        np.mean([psnr(image, pair.reference) for image, pair in zip(restored, pairs, strict=True)])
+        for restored in (restore_together(restore, pairs, modality, [index]) for index in (asked, instead))
+    )
+    return float(ours - theirs)
+
+
+def calibrate(groups: Sequence[Judged], least: Mapping[str, float]) -> dict[str, float]:
     """Chooses each condition's threshold on validation images.
 
     The threshold with the fewest errors, misses and false alarms, where every kind of images weighs the same, and a
     false alarm of a `DESTRUCTIVE` condition on a photograph as it was taken, clean or with other trouble, weighs as
-    much as `REFUSAL` of any others. Of all thresholds equally good, the middle one in log-odds; at least `LIKELY`.
+    much as `REFUSAL` of any others. Of all thresholds equally good, the middle one in log-odds; none below `LIKELY`.
 
     Args:
       groups: of the validation split, both modalities.
+      least: thresholds that must be reached, as `stakes` gives them.
 
     Returns:
       Condition ("visible/noise") -> threshold, for the conditions the groups have examples of.
@@ -175,7 +223,8 @@ def calibrate(groups: Sequence[Judged]) -> dict[str, float]:
             truth.append(group.truth[:, column])
             weight.append(np.where(spared, REFUSAL, 1) / len(p))
         threshold = _fewest_errors(*map(np.concatenate, (odds, truth, weight)))
-        thresholds[name] = float(np.clip(1 / (1 + np.exp(-threshold)), LIKELY, HIGHEST).round(4))
+        lowest = min(max(LIKELY, least.get(name, 0)), HIGHEST)
+        thresholds[name] = float(np.clip(1 / (1 + np.exp(-threshold)), lowest, HIGHEST).round(4))
     return thresholds
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from lure_jax.evaluation import condition_head as protocol
 from lure_jax.evaluation.condition_head import NAMES, Judged
+from lure_jax.text.conditions import CONDITIONS
+from lure_jax.text.prompts import PROMPT_CONDITIONS
 
 NOISE, DARK, HAZE = (NAMES.index(f"visible/{name}") for name in ("noise", "low_light", "haze"))
 
@@ -70,7 +72,7 @@ def test_calibrate_separates_and_never_ruins_clean_images():
         group("visible/low_light", [DARK], noise=[0.01] * 4, low_light=[0.6, 0.7, 0.8, 0.99]),
         group("visible/clean", [], noise=[0.05, 0.6], low_light=[0.01, 0.9]),
     ]
-    thresholds = protocol.calibrate(groups)
+    thresholds = protocol.calibrate(groups, {})
     assert set(thresholds) == {"visible/noise", "visible/low_light"}
     assert 0.6 < thresholds["visible/noise"] < 0.8
     assert 0.9 < thresholds["visible/low_light"] < 0.99
@@ -82,7 +84,7 @@ def test_calibrate_acts_only_on_what_is_more_likely_than_not():
         group("visible/noise", [NOISE], noise=[0.2] * 4),
         group("visible/clean", [], haze=[0.01] * 4, noise=[0.01] * 4),
     ]
-    assert protocol.calibrate(groups) == {"visible/haze": 0.5, "visible/noise": 0.5}
+    assert protocol.calibrate(groups, {}) == {"visible/haze": 0.5, "visible/noise": 0.5}
 
 
 def test_calibrate_spares_photographs_with_other_trouble():
@@ -91,7 +93,40 @@ def test_calibrate_spares_photographs_with_other_trouble():
         group("visible/real noise", [NOISE], low_light=[0.01, 0.01, 0.75], noise=[0.9] * 3),
         group("visible/haze", [HAZE], low_light=[0.01, 0.65]),
     ]
-    assert 0.75 < protocol.calibrate(groups)["visible/low_light"] < 0.8  # the hazy one, synthesised, may be missed
+    assert 0.75 < protocol.calibrate(groups, {})["visible/low_light"] < 0.8  # the hazy one, synthesised, may be missed
+
+
+def test_calibrate_acts_only_where_it_pays():
+    groups = [
+        group("visible/noise", [NOISE], noise=[0.6, 0.7, 0.8]),
+        group("visible/clean", [], noise=[0.1, 0.2]),
+    ]
+    assert protocol.calibrate(groups, {"visible/noise": 0.75, "visible/haze": 0.9}) == {"visible/noise": 0.75}
+    assert protocol.calibrate(groups, {"visible/noise": 1.0}) == {"visible/noise": protocol.HIGHEST}
+
+
+def test_stakes_are_what_a_wrong_repair_costs_beside_what_a_right_one_gains(monkeypatch):
+    """A restorer that adds an error of 1 to what it leaves, 2 to what it repairs rightly, 4 or 8 to what was intact."""
+    images = {"any": {str(i): np.full((8, 8, 3), 100 + i, np.uint8) for i in range(3)}}
+    monkeypatch.setattr(protocol, "CROP", 8)
+    monkeypatch.setattr(protocol, "clean_images", lambda data, split, m, limit: images if m == "visible" else {})
+    monkeypatch.setattr(protocol, "synthetic_pairs", lambda images, ids, seed: [
+        protocol.Pair(np.uint8(image + 16), image) for image in images])  # fmt: skip
+
+    def restore(batch, modality, prompt):
+        asked = CONDITIONS[PROMPT_CONDITIONS[prompt.visible[0]]].name
+        intact = batch.max() < 110
+        if asked == "clean":
+            return batch + np.uint8(1 if intact else 0)
+        if intact:
+            return batch + np.uint8(8 if asked == "noise" else 4)
+        return batch - np.uint8(0 if asked == "rain" else 14)
+
+    found = protocol.stakes(restore, None, "val", 3, 0)
+    gain = 20 * np.log10(16 / 2)
+    assert found["visible/noise"] == pytest.approx(20 * np.log10(8) / (20 * np.log10(8) + gain), rel=1e-5)
+    assert found["visible/haze"] == pytest.approx(20 * np.log10(4) / (20 * np.log10(4) + gain), rel=1e-5)
+    assert found["visible/rain"] == protocol.HIGHEST and "visible/blur" not in found and len(found) == 6
 
 
 def test_write_thresholds_keeps_the_rest(tmp_path):
