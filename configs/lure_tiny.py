@@ -21,10 +21,11 @@ def get_config():
     config.stages.tokens = common.stage(
         "lure_tokens", "restoration", steps=450, batch=3, crop=288, lr=4e-3, weight_decay=0.0, pseudo=0.0, align=0.0
     )
-    config.stages.rule = common.stage("lure_rule", "fusion", steps=3900, batch=3, crop=192, lr=2e-3)
+    config.stages.rule = common.stage("lure_rule", "fusion", steps=6000, batch=2, crop=256, lr=2e-3)
     config.stages.rule.loss = dict(
-        colour=24.0, information=0.5, edges=4.0, differences=0.6, similarity=2.0, overshoot=100.0
-    )
+        intensity=9.0, gradient=6.0, colour=24.0, information=0.8, edges=5.5, differences=0.8, similarity=2.5,
+        overshoot=150.0,
+    )  # fmt: skip
     # One of a dozen conditions, noise would come too seldom: haze moves all pixels the same way, noise each its own
     config.data.condition_weights = ConfigDict({"visible": {"noise": 7.0}, "infrared": {"noise": 2.0, "stripe": 2.0}})
     config.data.infrared_share = 0.35
