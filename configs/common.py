@@ -100,7 +100,7 @@ def ssvif(preset: str, fusion) -> ml_collections.ConfigDict:
     config = recipe((), fusion)
     config.model = ml_collections.ConfigDict(dict(name="two_stream", preset=preset, dtype="float32"))
     config.heads = heads(preset)
-    config.data.degraded_share = 0.0
+    config.data.degraded_share = config.data.tone_share = 0.0
     config.recipe = ("heads", "joint")
     return config
 

@@ -149,7 +149,7 @@ def stats(config, data_dir):
     click.echo(f"of the synthetic samples {drawn.two_conditions:.0%} get a second condition if one fits; "
                f"{drawn.wrong_prompt:.0%} of the restoration pool get a wrong prompt, "
                f"{drawn.grey_share:.0%} of its visible images lose their colour; "
-               f"{drawn.tone_share:.0%} of grey, infrared and fusion images get the tone of another camera; "
+               f"{drawn.tone_share:.0%} of the images without colour and of pairs get another camera's tone; "
                f"{drawn.degraded_share:.0%} of the fusion pool are degraded.")  # fmt: skip
 
 

@@ -222,7 +222,7 @@ class RestorationSample(grain.transforms.RandomMap):
     With probability `wrong_prompt` the prompt names something that is not there (or "clean"), and the target is
     the degraded image itself: a prompt acts on what it names and on nothing else (ours, not the paper's).
     A `grey_share` of the visible samples is as a camera without colour gives it: else a lack of colour looks like haze.
-    A `tone_share` of these and of the infrared samples is `toned`, unless its trouble is one of tone.
+    A `tone_share` of the grey and of the infrared synthetic ones is `toned`, unless its trouble is one of tone.
     """
 
     modality: str
@@ -239,14 +239,16 @@ class RestorationSample(grain.transforms.RandomMap):
 
     def random_map(self, element: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """uint8 arrays in; float32 images of crop x crop x 3 out (keys: the restoration pool)."""
-        ids, grey = [self.condition], self.modality == "visible" and rng.random() < self.grey_share
+        ids, is_toned = [self.condition], False
+        grey = self.modality == "visible" and rng.random() < self.grey_share
         if self.real:
             degraded, reference = crop_and_turn([element["degraded"], element["reference"]], self.crop, rng)
         else:
             (reference,) = crop_and_turn([element[self.image]], self.crop, rng)
             ids += second_condition(self.modality, self.offered, self.condition, self.two_conditions, rng)
-            tonal = any(CONDITIONS[index].name in TONAL for index in ids)
-            if (grey or self.modality == "infrared") and not tonal and rng.random() < self.tone_share:
+            may_be = (grey or self.modality == "infrared") and not tonal(ids)
+            is_toned = may_be and rng.random() < self.tone_share
+            if is_toned:
                 reference = toned(reference, self.modality, rng)
             degraded = degrade(reference, ids, rng, self.strengths)
         if grey:
@@ -255,7 +257,9 @@ class RestorationSample(grain.transforms.RandomMap):
         if rng.random() < self.wrong_prompt:
             known = {name for modality, name in DEGRADATIONS if modality == self.modality}
             absent = [condition_id(self.modality, name) for name in (known if self.real else self.offered)]
-            absent = sorted(set(absent) - set(ids)) + [clean_id(self.modality)]
+            # Who calls a toned image flat wants it stretched
+            absent = sorted(i for i in set(absent) - set(ids) if not (is_toned and tonal([i])))
+            absent.append(clean_id(self.modality))
             named, left, reference = [int(rng.choice(absent))], ids, degraded
         return {
             "degraded": three_channels(degraded),
@@ -271,7 +275,8 @@ class RestorationSample(grain.transforms.RandomMap):
 class FusionSample(grain.transforms.RandomMap):
     """A registered pair to one sample of the fusion pool.
 
-    A `degraded_share` of them has one or both images degraded, a `tone_share` of the images is `toned`.
+    A `degraded_share` of them has one or both images degraded. A `tone_share` of the images is `toned`, those with
+    colour too, so that the rule meets more tones than a few data sets have; not where their trouble is one of tone.
     """
 
     visible_conditions: tuple[str, ...]
@@ -294,7 +299,7 @@ class FusionSample(grain.transforms.RandomMap):
             if which >> bit & 1:
                 ids = [condition_id(modality, str(rng.choice(offered)))]
                 ids += second_condition(modality, offered, ids[0], self.two_conditions, rng)
-            if rng.random() < self.tone_share:
+            if not tonal(ids) and rng.random() < self.tone_share:
                 reference = toned(reference, modality, rng)
             sample[modality] = degrade(reference, ids, rng, self.strengths)
             sample[f"{modality}_reference"] = reference
@@ -337,14 +342,24 @@ def crop_and_turn(
     return out
 
 
+def tonal(ids: list[int]) -> bool:
+    """Whether any of these conditions is one of tone, which `toned` would be mistaken for."""
+    return any(CONDITIONS[index].name in TONAL for index in ids)
+
+
 def toned(image: Float[np.ndarray, "H W C"], modality: str, rng: np.random.Generator) -> Float[np.ndarray, "H W C"]:
-    """The image as another camera may store it, with nothing lost: less contrast, and lighter (ours).
+    """The image as another camera may store it: less contrast, anywhere from black to white, nothing clipped (ours).
 
     Nothing binds the gain and offset of a thermal camera, or of one without colour, to the scene. Without such images,
     what is pale by nature is taken for hazy or flat.
+
+    Args:
+      image: float32 in [0,1].
+      modality: "visible" or "infrared", of which `LEAST_CONTRAST` is the least share of the contrast that is kept.
+      rng: of the contrast and the offset.
     """
     contrast = rng.uniform(LEAST_CONTRAST[modality], 1)
-    return (contrast * image + rng.uniform(0, 1 - contrast)).astype(np.float32)
+    return contrast * image + np.float32(rng.uniform(0, 1 - contrast))
 
 
 def three_channels(image: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W 3"]:

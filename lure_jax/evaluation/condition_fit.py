@@ -71,7 +71,8 @@ def fitted(model: Lure, params: Any, config: ConfigDict) -> Any:
 def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
     """Draws samples of the restoration pool, all conditions alike, and measures their degraded and clean images.
 
-    Haze without colour is left out: nothing but a raised black level would tell it, which each camera sets as it likes.
+    Haze without colour is left out: nothing but a raised black level would tell it, and that each camera sets as it
+    likes.
 
     Args:
       model: the network.
@@ -79,7 +80,7 @@ def collect(model: Lure, params: Any, config: ConfigDict) -> Seen:
       config: the recipe; `condition_head` says how many `samples`, in equal parts as squares of `crops` pixels.
 
     Returns:
-      Two images a sample, or less.
+      Two images a sample; fewer where hazy grey ones are left out.
     """
     chosen, mesh, measured = config.condition_head, mesh_of(params), []
     pool = ConfigDict({"data": {**config.data, "condition_weights": {}}})

@@ -169,6 +169,10 @@ def stakes(restore: Restore, data: pathlib.Path, split: str, limit: int, seed: i
       split: of it.
       limit: images of a condition, their middle.
       seed: of the degradations.
+
+    Returns:
+      "visible/noise" -> probability, `HIGHEST` where the right prompt gains nothing; of conditions the split has
+      images for.
     """
     pays = {}
     for modality in MODALITIES:
@@ -181,7 +185,7 @@ def stakes(restore: Restore, data: pathlib.Path, split: str, limit: int, seed: i
             intact = [Pair(image, image) for image in images]
             asked = modality, index, ids["clean"]
             gain = _advantage(restore, synthetic_pairs(images, [index], seed), *asked)
-            cost = -_advantage(restore, intact, *asked)
+            cost = max(-_advantage(restore, intact, *asked), 0.0)
             pays[f"{modality}/{name}"] = float(cost / (gain + cost)) if gain > 0 else HIGHEST
     return pays
 

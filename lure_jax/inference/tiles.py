@@ -195,7 +195,7 @@ def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]
     """Statistics of parts to those of the whole: sums are added, means and variances by Var = E[v + m^2] - E[m]^2.
 
     Those of the scene are averaged, which is nearly right: their means of logarithms are exact, their logarithms of
-    means are not. The last two are the least and the greatest value.
+    means are not. But for the last two, the least and the greatest luma: of these the extreme is taken.
 
     Args:
       parts: Flax collections of one structure.

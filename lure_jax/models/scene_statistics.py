@@ -31,7 +31,7 @@ def scene_statistics(image: Float[Array, "B H W 3"], mask: Mask) -> Float[Array,
       mask: (B,H,W,1), 1 on the image and 0 on padding; None: all of it is image.
 
     Returns:
-      (B,N) float32.
+      (B,N) float32; of tiles, `tiles.pool` takes the mean, and of the last two the least and the greatest.
     """
     image, (bottom, right) = image.astype(jnp.float32), (-side % PATCH for side in image.shape[1:3])
     if bottom or right:  # jax2onnx's programs fail where a border is repeated no times

@@ -62,7 +62,8 @@ def fusion_losses(
     similarity 2 - SSIM(Y_f, Y_v) - SSIM(Y_f, Y_i);
     colour |Cb_f - Cb_v|_1 + |Cr_f - Cr_v|_1;
     and ours: information 2 - VIF, edges 1 - Qabf and differences 2 - SCD, the field's metrics of each crop;
-    overshoot, how far Y_f leaves the range of both sources within 7 x 7 pixels, or comes within a level of 0 or 255.
+    overshoot, how far Y_f leaves the range of both sources within 7 x 7 pixels, and how far it comes within 1.5 levels
+    of black or white, whatever the sources.
     """
     fused, visible, infrared = rgb_to_ycbcr(fused), rgb_to_ycbcr(visible), infrared[..., 0]
     y_f, y_v = fused[..., 0], visible[..., 0]

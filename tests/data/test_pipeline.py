@@ -226,7 +226,7 @@ def test_a_share_of_the_infrared_samples_has_another_tone_unless_tone_is_their_t
     spread = [np.ptp(samples["reference"], (1, 2, 3)) for samples in (plain, changed)]
     np.testing.assert_array_equal(plain["reference"][tonal], changed["reference"][tonal])
     kept = (spread[1] / np.maximum(spread[0], 1e-6))[~tonal & (spread[0] > 0.02)]
-    assert len(kept) > 80 and (kept > 0.59).all() and (kept < 1.001).all() and 0.7 < kept.mean() < 0.9
+    assert len(kept) > 80 and (kept > 0.499).all() and (kept < 1.001).all() and 0.7 < kept.mean() < 0.8
 
 
 def test_a_tone_keeps_everything_between_black_and_white():

@@ -106,7 +106,7 @@ def test_calibrate_acts_only_where_it_pays():
 
 
 def test_stakes_are_what_a_wrong_repair_costs_beside_what_a_right_one_gains(monkeypatch):
-    """A restorer that adds an error of 1 to what it leaves, 2 to what it repairs rightly, 4 or 8 to what was intact."""
+    """A restorer that leaves errors of 16 in degraded images, 1 in intact ones; repaired, 2 and 4, 8 or 0."""
     images = {"any": {str(i): np.full((8, 8, 3), 100 + i, np.uint8) for i in range(3)}}
     monkeypatch.setattr(protocol, "CROP", 8)
     monkeypatch.setattr(protocol, "clean_images", lambda data, split, m, limit: images if m == "visible" else {})
@@ -119,14 +119,15 @@ def test_stakes_are_what_a_wrong_repair_costs_beside_what_a_right_one_gains(monk
         if asked == "clean":
             return batch + np.uint8(1 if intact else 0)
         if intact:
-            return batch + np.uint8(8 if asked == "noise" else 4)
+            return batch + np.uint8({"noise": 8, "snow": 0}.get(asked, 4))
         return batch - np.uint8(0 if asked == "rain" else 14)
 
     found = protocol.stakes(restore, None, "val", 3, 0)
     gain = 20 * np.log10(16 / 2)
     assert found["visible/noise"] == pytest.approx(20 * np.log10(8) / (20 * np.log10(8) + gain), rel=1e-5)
     assert found["visible/haze"] == pytest.approx(20 * np.log10(4) / (20 * np.log10(4) + gain), rel=1e-5)
-    assert found["visible/rain"] == protocol.HIGHEST and "visible/blur" not in found and len(found) == 6
+    assert found["visible/snow"] == 0 and found["visible/rain"] == protocol.HIGHEST
+    assert "visible/blur" not in found and len(found) == 6
 
 
 def test_write_thresholds_keeps_the_rest(tmp_path):

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from lure_jax.metrics.color import luma, ycbcr_to_rgb
@@ -54,6 +55,13 @@ def test_a_halo_overshoots_and_what_either_source_shows_does_not():
     top = max(visible.max(), infrared.max())
     halo = np.full_like(visible, top + 0.1)
     assert fusion_losses(halo, visible, infrared)["overshoot"] >= 0.1
+
+
+def test_what_is_all_but_clipped_counts_as_overshoot():
+    for value, expected in ((1.0, 1.5 / 255), (0.0, 1.5 / 255), (0.5, 0.0)):
+        grey = np.full((1, 48, 48, 1), value, np.float32)
+        colour = np.repeat(grey, 3, -1)
+        assert fusion_losses(colour, colour, grey)["overshoot"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_luma_terms_do_not_see_chroma():
