@@ -8,7 +8,7 @@ import numpy as np
 from lure_jax.data.sources import shared_folder
 from lure_jax.evaluation import condition_head, tables
 from lure_jax.evaluation import restoration as protocol
-from lure_jax.evaluation.real_images import ANY_HOUR, DEGRADED, clean_images, degraded_pairs, read_split, spread
+from lure_jax.evaluation.real_images import DEGRADED, clean_images, degraded_pairs, read_split
 from lure_jax.evaluation.restoration import Pair
 from lure_jax.inference import weights
 from lure_jax.inference.fuser import Fuser
@@ -71,9 +71,7 @@ def synthetic(fuser, data, split, limit):
     for modality in MODALITIES:
         clean = clean_images(data, split, modality, limit)
         for name, index in list(protocol.condition_ids_of(modality).items())[1:]:  # all but clean
-            folders = [f for f in clean if f != ANY_HOUR or name not in condition_head.EXPOSURE]
-            images = spread([protocol.centre(i, CROP) for f in folders for i in clean[f].values()], SYNTHETIC)
-            pairs = protocol.synthetic_pairs(images, [index], SEED)
+            pairs = protocol.synthetic_pairs(condition_head.middles(clean, name, SYNTHETIC), [index], SEED)
             after = protocol.restore_together(fuser.restore, pairs, modality, [index])
             after = [protocol.score(image, pair.reference) for image, pair in zip(after, pairs, strict=True)]
             cost = protocol.prompt_cost(fuser.restore, pairs, modality, name)

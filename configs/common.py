@@ -125,8 +125,7 @@ def recipe(restoration, fusion) -> ml_collections.ConfigDict:
     config.data = ml_collections.ConfigDict(dict(
         data_dir="data", source="", workers=0, cache_mb=2000.0, restoration=restoration, fusion=fusion,
         infrared_share=0.33, two_conditions=0.3, wrong_prompt=0.1, grey_share=0.2, tone_share=0.5,
-        degraded_share=0.5,
-        condition_weights=ml_collections.ConfigDict(),
+        degraded_share=0.5, condition_weights=ml_collections.ConfigDict(),
     ))  # fmt: skip
     config.stages = ml_collections.ConfigDict()
     config.ema = 0.999

@@ -18,8 +18,7 @@ from lure_jax.evaluation.restoration import (
     Restore,
     centre,
     condition_ids_of,
-    psnr,
-    restore_together,
+    psnr_under,
     synthetic_pairs,
 )
 from lure_jax.inference.prompt import conditions_of
@@ -178,25 +177,21 @@ def stakes(restore: Restore, data: pathlib.Path, split: str, limit: int, seed: i
     for modality in MODALITIES:
         clean, ids = clean_images(data, split, modality, None), condition_ids_of(modality)
         for name, index in ids.items():
-            folders = [f for f in clean if f != ANY_HOUR or name not in EXPOSURE]
-            images = spread([centre(image, CROP) for f in folders for image in clean[f].values()], limit)
-            if name in ("clean", "blur") or not images:
+            if name in ("clean", "blur") or not (images := middles(clean, name, limit)):
                 continue
-            intact = [Pair(image, image) for image in images]
-            asked = modality, index, ids["clean"]
-            gain = _advantage(restore, synthetic_pairs(images, [index], seed), *asked)
-            cost = max(-_advantage(restore, intact, *asked), 0.0)
-            pays[f"{modality}/{name}"] = float(cost / (gain + cost)) if gain > 0 else HIGHEST
+            gain, saved = (
+                psnr_under(restore, pairs, modality, index) - psnr_under(restore, pairs, modality, ids["clean"])
+                for pairs in (synthetic_pairs(images, [index], seed), [Pair(image, image) for image in images])
+            )
+            cost = max(-saved, 0.0)
+            pays[f"{modality}/{name}"] = cost / (gain + cost) if gain > 0 else HIGHEST
     return pays
 
 
-def _advantage(restore: Restore, pairs: Sequence[Pair], modality: str, asked: int, instead: int) -> float:
-    """Mean PSNR under one condition's prompt over that under another's, in dB."""
-    ours, theirs = (
-        np.mean([psnr(image, pair.reference) for image, pair in zip(restored, pairs, strict=True)])
-        for restored in (restore_together(restore, pairs, modality, [index]) for index in (asked, instead))
-    )
-    return float(ours - theirs)
+def middles(clean: Mapping[str, Mapping[str, np.ndarray]], condition: str, limit: int) -> list[np.ndarray]:
+    """The middle of at most `limit` clean images (folder -> stem -> image) on which a condition may be synthesised."""
+    folders = [folder for folder in clean if folder != ANY_HOUR or condition not in EXPOSURE]
+    return spread([centre(image, CROP) for folder in folders for image in clean[folder].values()], limit)
 
 
 def calibrate(groups: Sequence[Judged], least: Mapping[str, float]) -> dict[str, float]:

@@ -155,6 +155,12 @@ def restore_together(
     return list(restore(batch, modality, condition_prompt(condition_ids)).reshape(-1, *shape))
 
 
+def psnr_under(restore: Restore, pairs: Sequence[Pair], modality: str, condition_id: int) -> float:
+    """Mean PSNR in dB of images of one shape, restored with the prompt that names one condition."""
+    restored = restore_together(restore, pairs, modality, [condition_id])
+    return float(np.mean([psnr(image, pair.reference) for image, pair in zip(restored, pairs, strict=True)]))
+
+
 class PromptCost(NamedTuple):
     """PSNR in dB with the right prompt, the mean with the wrong ones, and the least advantage over one of them."""
 
@@ -178,10 +184,7 @@ def prompt_cost(restore: Restore, pairs: Sequence[Pair], modality: str, name: st
       modality: of the images.
       name: the right condition.
     """
-    by_prompt = {}
-    for asked, index in condition_ids_of(modality).items():
-        restored = restore_together(restore, pairs, modality, [index])
-        by_prompt[asked] = float(np.mean([psnr(x, pair.reference) for x, pair in zip(restored, pairs, strict=True)]))
+    by_prompt = {asked: psnr_under(restore, pairs, modality, i) for asked, i in condition_ids_of(modality).items()}
     right = by_prompt.pop(name)
     strongest = max(by_prompt, key=by_prompt.get)
     return PromptCost(right, float(np.mean(list(by_prompt.values()))), right - by_prompt[strongest], strongest)
