@@ -13,12 +13,14 @@ from lure_jax.metrics.color import rgb_to_ycbcr
 from lure_jax.metrics.correlation import sum_of_correlations_of_differences
 from lure_jax.metrics.filters import gaussian_blur, sobel
 from lure_jax.metrics.halos import overshoot
+from lure_jax.metrics.information import LEVELS
 from lure_jax.metrics.qabf import qabf
 from lure_jax.metrics.ssim import ssim
 from lure_jax.metrics.vif import vif
 
 SCALES = (1.0, 2.0, 4.0, 8.0)  # standard deviations in pixels
 NOT_CLIPPED = 126 / 255  # of luma from the middle
+ENOUGH = 1.75  # of SCD: at night it comes by itself, and more of it costs all other metrics
 
 
 def local_contrast_selection(a: Float[Array, "B H W"], b: Float[Array, "B H W"]) -> Float[Array, "B H W"]:
@@ -38,6 +40,40 @@ def local_contrast_selection(a: Float[Array, "B H W"], b: Float[Array, "B H W"])
     return fused + jnp.maximum(a, b)
 
 
+def soft_mutual_information(
+    fused: Float[Array, "B H W"], source: Float[Array, "B H W"], sd: float = 1.0
+) -> Float[Array, "B"]:
+    """I(F; A) in nats of `metrics.information`, with a gradient: from a Parzen estimate of the joint density.
+
+    Each pixel of `fused` is shared between the two levels beside its value, and the joint histogram is blurred.
+
+    Args:
+      fused: (B, H, W) in 0..255; what is beyond counts as 0 or 255.
+      source: A, same shape and range, rounded to whole levels here.
+      sd: of the blur along both axes, in levels; with 0 and whole levels this is the metric.
+
+    Returns:
+      (B,), smaller than the metric: the blur forgives an error of about `sd` levels.
+    """
+    levels = jnp.clip(fused, 0, LEVELS - 1).reshape(len(fused), -1)
+    below = jnp.minimum(jax.lax.stop_gradient(jnp.floor(levels)), LEVELS - 2)
+    share = levels - below
+    place = below.astype(jnp.int32) * LEVELS + jnp.round(source).astype(jnp.int32).reshape(levels.shape)
+
+    def histogram(place, share):
+        return jnp.zeros(LEVELS**2).at[place].add(1 - share).at[place + LEVELS].add(share)
+
+    joint = jax.vmap(histogram)(place, share).reshape(-1, LEVELS, LEVELS)
+    if sd:
+        joint = gaussian_blur(joint, 2 * int(3 * sd) + 1, sd)
+    joint /= joint.sum((1, 2), keepdims=True)
+
+    def negative_entropy(p):
+        return (p * jnp.log(p + 1e-12)).reshape(len(p), -1).sum(1)
+
+    return negative_entropy(joint) - negative_entropy(joint.sum(1)) - negative_entropy(joint.sum(2))
+
+
 class FusionWeights(NamedTuple):
     """Weights of the terms of `fusion_losses`."""
 
@@ -49,6 +85,7 @@ class FusionWeights(NamedTuple):
     edges: float = 2.0
     differences: float = 0.2
     overshoot: float = 0.0
+    mutual: float = 0.0
 
 
 def fusion_losses(
@@ -61,7 +98,8 @@ def fusion_losses(
     gradient |S_d Y_f - max(S_d Y_v, S_d Y_i)|_1 summed over both directions d, S = |Sobel| / 4;
     similarity 2 - SSIM(Y_f, Y_v) - SSIM(Y_f, Y_i);
     colour |Cb_f - Cb_v|_1 + |Cr_f - Cr_v|_1;
-    and ours: information 2 - VIF, edges 1 - Qabf and differences 2 - SCD, the field's metrics of each crop;
+    and ours, the field's metrics of each crop: information 2 - VIF, edges 1 - Qabf, mutual 4 - MI
+    (`soft_mutual_information`) and differences, how far SCD is below 1.75;
     overshoot, how far Y_f leaves the range of both sources within 7 x 7 pixels, and how far it comes within 1.5 levels
     of black or white, whatever the sources.
     """
@@ -78,6 +116,9 @@ def fusion_losses(
         "colour": 2 * jnp.abs(fused[..., 1:] - visible[..., 1:]).mean(),
         "information": 2 - vif(bytes_f, bytes_i, bytes_v).mean(),
         "edges": 1 - qabf(bytes_f, bytes_i, bytes_v).mean(),
-        "differences": 2 - sum_of_correlations_of_differences(bytes_f, bytes_i, bytes_v).mean(),
+        "differences": jax.nn.relu(
+            ENOUGH - sum_of_correlations_of_differences(bytes_f, bytes_i, bytes_v)
+        ).mean(),
+        "mutual": 4 - sum(soft_mutual_information(bytes_f, source).mean() for source in (bytes_i, bytes_v)),
         "overshoot": (overshoot(y_f, infrared, y_v) + jax.nn.relu(jnp.abs(y_f - 0.5) - NOT_CLIPPED)).mean(),
     }

@@ -1,4 +1,4 @@
-"""LURE's objectives: the space (stage I), the fusion rule with the decoder frozen (IIa) and with it (IIb).
+"""LURE's objectives: the space (stage I), the fusion rule with the decoder frozen (IIa) and with it (IIb); and ours.
 
 After LURE (arXiv 2503.07033); reconstruction.
 """
@@ -25,12 +25,13 @@ from lure_jax.objectives.unified import (
     ramp,
     separate,
 )
-from lure_jax.text.conditions import MODALITIES, clean_id
+from lure_jax.text.conditions import CONDITIONS, MODALITIES, clean_id
 from lure_jax.text.prompts import prompt_ids
 
 PSEUDO = 0.3  # method: 1, with which reproducing clean images, never done, kept the network from restoring
 CONDITION = 0.05
 LATENT = 0.1
+REPRODUCTION = 50.0
 LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
@@ -92,6 +93,11 @@ def tokens(model: Lure, stage) -> Objective:
     return dataclasses.replace(space(model, stage), name="lure_tokens", lr_factors=frozen)
 
 
+def clean_prompts(modality: str, batch: int) -> Array:
+    """The prompt "clean" (B,2) of a modality."""
+    return jnp.tile(jnp.asarray(prompt_ids([clean_id(modality)], 2)), (batch, 1))
+
+
 class Fused(NamedTuple):
     """A fused batch: the image (not clipped) with its features, and the fused latent (B,h,w,Z)."""
 
@@ -107,8 +113,7 @@ def fuse_batch(model: Lure, params, batch, suffix: str = "") -> Fused:
 
     size, latents = batch["visible"].shape[:3], []
     for modality in MODALITIES:
-        clean = jnp.tile(jnp.asarray(prompt_ids([clean_id(modality)], 2)), (size[0], 1))
-        prompts = clean if suffix else batch[f"{modality}_prompt_ids"]
+        prompts = clean_prompts(modality, size[0]) if suffix else batch[f"{modality}_prompt_ids"]
         latents.append(apply("encode", batch[modality + suffix], apply("tokens", prompts)))
     z, w = apply("fuse", *latents)
     image = apply("decode", z)[:, : size[1], : size[2]]
@@ -155,3 +160,43 @@ def rule(model: Lure, stage, decoder: float = 0.0) -> Objective:
 def joint(model: Lure, stage) -> Objective:
     """Stage IIb: as `rule`, and the decoder follows at a tenth of the learning rate."""
     return rule(model, stage, decoder=0.1)
+
+
+def clean(model: Lure, stage) -> Objective:
+    """As `rule`, and the tokens of both prompts "clean" follow: what an image without damage becomes in latent space.
+
+    Ours. L_II + r (L_rec(visible) + L_rec(infrared)), L_rec the image loss of D(E(x, "clean")) against x itself.
+    Nothing else changes: not restoration, whose prompts have other tokens, nor the condition head, which reads none.
+
+    Args:
+      model: the network, with the text source "table".
+      stage: as in `rule`; r is `reproduction` (50 if it is not given).
+
+    Returns:
+      An objective over the fusion pool.
+
+    Raises:
+      UserError: the model's text source has no tokens of its own for each condition.
+    """
+    if model.text_source != "table":
+        raise UserError(
+            f"config.model.text={model.text_source!r} has no tokens that stand for clean images alone, which "
+            "config.stages.*.objective='lure_clean' trains; choose config.model.text='table', or 'lure_rule'."
+        )
+    fused, weight = rule(model, stage), stage.get("reproduction", REPRODUCTION)
+    own = jnp.asarray([condition.name == "clean" for condition in CONDITIONS])[:, None, None]
+
+    def loss(params, batch, rng, step, aux):
+        table = params["text"]["table"]
+        params = params | {"text": {"table": jnp.where(own, table, stop_gradient(table))}}
+        total, (terms, aux) = fused.loss(params, batch, rng, step, aux)
+        for modality in MODALITIES:
+            image = batch[f"{modality}_reference"]
+            image = jnp.broadcast_to(image, (*image.shape[:3], 3))
+            tokens = model.apply({"params": params}, clean_prompts(modality, len(image)), method="tokens")
+            reproduced = model.apply({"params": params}, image, tokens, method="restore")
+            terms[f"reproduction_{modality}"] = image_loss(reproduced, image)
+            total += weight * terms[f"reproduction_{modality}"]
+        return total, (terms, aux)
+
+    return Objective("lure_clean", loss, fused.lr_factors | {"text": 1.0})

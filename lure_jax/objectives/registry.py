@@ -11,6 +11,7 @@ OBJECTIVES = {
     "lure_space": lure.space,
     "lure_tokens": lure.tokens,
     "lure_rule": lure.rule,
+    "lure_clean": lure.clean,
     "lure_joint": lure.joint,
     "segmentation": supervised.segmentation,
     "detection": supervised.detection,

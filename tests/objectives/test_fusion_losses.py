@@ -6,8 +6,10 @@ import pytest
 from scipy import ndimage
 
 from lure_jax.metrics.color import luma, ycbcr_to_rgb
+from lure_jax.metrics.correlation import sum_of_correlations_of_differences
+from lure_jax.metrics.information import mutual_information
 from lure_jax.objectives import fusion
-from lure_jax.objectives.fusion import SCALES, local_contrast_selection
+from lure_jax.objectives.fusion import SCALES, local_contrast_selection, soft_mutual_information
 
 fusion_losses = jax.jit(fusion.fusion_losses)  # operation by operation it takes a minute
 
@@ -64,6 +66,18 @@ def test_what_is_all_but_clipped_counts_as_overshoot():
         assert fusion_losses(colour, colour, grey)["overshoot"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_differences_are_what_each_crop_lacks_of_enough_scd():
+    visible, infrared = pair()
+    grey = np.asarray(luma(visible))
+    mean = (grey + infrared[..., 0]) / 2
+    fused = np.stack([grey[0] + infrared[0, ..., 0] - 0.5, mean[1]])  # the sum has an SCD of 2, the mean a lower one
+    fused = np.repeat(fused[..., None], 3, -1)
+    scd = sum_of_correlations_of_differences(*(255 * y for y in (fused[..., 0], infrared[..., 0], grey)))
+    assert scd[0] > 1.99 and scd[1] < 1.7
+    lacks = fusion_losses(fused, visible, infrared)["differences"]
+    np.testing.assert_allclose(lacks, (1.75 - scd[1]) / 2, rtol=1e-4)
+
+
 def test_luma_terms_do_not_see_chroma():
     visible, infrared = pair()
     fused = np.stack([np.asarray(luma(pair(2)[0])), *np.full((2, 2, 48, 48), 0.5)], -1)
@@ -87,3 +101,54 @@ def test_selection_takes_the_detail_of_either_and_is_symmetric():
     low = ndimage.gaussian_filter(textured[0], np.sqrt(np.sum(np.square(SCALES))))[None]  # blurs in a row add up
     expected = textured + np.maximum(0.5 - low, 0)  # all details are the textured image's; the base is the larger
     np.testing.assert_allclose(selected[inside], expected[inside], atol=0.01)
+
+
+def parzen_information(fused, source, sd):
+    """The same in numpy: bins of the fused image by linear interpolation, scipy's blur without a border."""
+    joint = np.zeros((258, 258))  # room for what the blur pushes past the ends
+    for f, a in zip(fused.ravel().astype(float), np.rint(source).astype(int).ravel(), strict=True):
+        low = min(int(f), 254)
+        joint[low + 1, a + 1] += 1 - (f - low)
+        joint[low + 2, a + 1] += f - low
+    joint = ndimage.gaussian_filter(joint, sd, truncate=3, mode="constant")[1:-1, 1:-1]
+    joint /= joint.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = joint * np.log(joint / np.outer(joint.sum(1), joint.sum(0)))
+    return np.nansum(terms)
+
+
+def levels(seed=0):
+    visible, infrared = pair(seed)
+    return 255 * np.asarray(luma(visible)), np.rint(255 * infrared[..., 0])
+
+
+def test_soft_mutual_information_of_whole_levels_without_blur_is_the_metric():
+    fused, infrared = levels()
+    visible = levels(1)[1]
+    soft = sum(soft_mutual_information(np.rint(fused), source, 0) for source in (infrared, visible))
+    np.testing.assert_allclose(soft, mutual_information(fused, infrared, visible), rtol=1e-5)
+
+
+@pytest.mark.parametrize("sd", [1.0, 2.0])
+def test_soft_mutual_information_against_numpy(sd):
+    fused, infrared = levels()
+    expected = [parzen_information(f, a, sd) for f, a in zip(fused, infrared, strict=True)]
+    np.testing.assert_allclose(soft_mutual_information(fused, infrared, sd), expected, rtol=1e-4)
+
+
+def test_the_gradient_of_soft_mutual_information_is_that_of_its_differences():
+    fused, infrared = levels()
+    slope = jax.grad(lambda f: soft_mutual_information(f, infrared).sum())(fused)
+    direction = np.random.default_rng(3).standard_normal(fused.shape).astype(np.float32)
+    inside = np.abs(fused - np.rint(fused)) > 0.05  # no pixel crosses a level
+    direction *= inside
+    step = 0.02 / np.abs(direction).max()
+    nudged = [zip(fused + sign * step * direction, infrared, strict=True) for sign in (1, -1)]
+    more, less = (sum(parzen_information(f, a, 1.0) for f, a in one) for one in nudged)
+    assert np.sum(slope * direction) == pytest.approx((more - less) / (2 * step), rel=1e-2)
+
+
+def test_a_copy_of_a_source_shares_more_with_it_than_a_noisy_copy():
+    infrared = levels()[1]
+    noisy = infrared + np.random.default_rng(0).normal(0, 2, infrared.shape).astype(np.float32)
+    assert np.all(soft_mutual_information(infrared, infrared) > soft_mutual_information(noisy, infrared) + 0.1)

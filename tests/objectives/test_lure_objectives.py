@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from lure_jax.models import registry as models
 from lure_jax.objectives import registry
+from lure_jax.objectives.unified import image_loss
 from lure_jax.text.conditions import clean_id, condition_id, multi_hot
 from lure_jax.text.prompts import prompt_ids
 
@@ -125,6 +126,32 @@ def test_targets_are_the_clean_images(model, params, fusion):
     _, other, _ = evaluate("lure_rule", model, params, swapped)
     assert abs(m["intensity"] - other["intensity"]) > 1e-3
     assert m["luma"] == other["luma"]  # the fused image itself is made from the inputs
+
+
+def test_clean_is_the_rule_with_what_reproducing_clean_images_costs(model, params, fusion):
+    value, m, gradient = evaluate("lure_clean", model, params, fusion, reproduction=20.0)
+    rule, of_rule, _ = evaluate("lure_rule", model, params, fusion)
+    assert value == pytest.approx(rule + 20 * (m["reproduction_visible"] + m["reproduction_infrared"]), rel=1e-5)
+    assert {name: m[name] for name in of_rule} == pytest.approx(of_rule, rel=1e-4)
+    ids = jnp.asarray(np.stack([prompt_ids([clean_id("infrared")], 2)] * 2))
+    text = model.apply({"params": params}, ids, method="tokens")
+    grey = jnp.repeat(fusion["infrared_reference"], 3, -1)
+    reproduced = model.apply({"params": params}, grey, text, method="restore")
+    assert m["reproduction_infrared"] == pytest.approx(float(image_loss(reproduced, grey)), rel=1e-4)
+
+
+def test_clean_trains_the_fuser_and_the_tokens_of_clean_images_alone(model, params, fusion):
+    _, _, gradient = evaluate("lure_clean", model, params, fusion, reproduction=20.0)
+    table = np.abs(np.asarray(gradient["text"]["table"])).max((1, 2))
+    assert set(np.flatnonzero(table)) == {clean_id("visible"), clean_id("infrared")}
+    factors = registry.build(stage("lure_clean"), model).lr_factors
+    assert factors == {"encoder": 0.0, "decoder": 0.0, "text": 1.0} and size(gradient["fuser"]) > 0
+
+
+def test_clean_needs_tokens_of_its_own():
+    one_hot = models.build(ConfigDict(dict(name="lure", preset="tiny", text="one_hot", dtype="float32", remat=False)))
+    with pytest.raises(ValueError, match="text='one_hot' has no tokens .* choose config.model.text='table'"):
+        registry.build(stage("lure_clean"), one_hot)
 
 
 def test_crops_too_small_for_the_loss_are_named(model, params, fusion):
