@@ -190,12 +190,13 @@ def clean(model: Lure, stage) -> Objective:
         table = params["text"]["table"]
         params = params | {"text": {"table": jnp.where(own, table, stop_gradient(table))}}
         total, (terms, aux) = fused.loss(params, batch, rng, step, aux)
-        for modality in MODALITIES:
-            image = batch[f"{modality}_reference"]
-            image = jnp.broadcast_to(image, (*image.shape[:3], 3))
-            tokens = model.apply({"params": params}, clean_prompts(modality, len(image)), method="tokens")
-            reproduced = model.apply({"params": params}, image, tokens, method="restore")
-            terms[f"reproduction_{modality}"] = image_loss(reproduced, image)
+        visible, infrared = (batch[f"{modality}_reference"] for modality in MODALITIES)
+        images = interleave(visible, jnp.broadcast_to(infrared, visible.shape))
+        prompts = interleave(*(clean_prompts(modality, len(visible)) for modality in MODALITIES))
+        text = model.apply({"params": params}, prompts, method="tokens")
+        reproduced = separate(model.apply({"params": params}, images, text, method="restore"))
+        for modality, copy, image in zip(MODALITIES, reproduced, separate(images), strict=True):
+            terms[f"reproduction_{modality}"] = image_loss(copy, image)
             total += weight * terms[f"reproduction_{modality}"]
         return total, (terms, aux)
 
