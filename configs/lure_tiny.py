@@ -22,9 +22,7 @@ def get_config():
         "lure_tokens", "restoration", steps=450, batch=3, crop=288, lr=4e-3, weight_decay=0.0, pseudo=0.0, align=0.0
     )
     config.stages.rule = common.stage("lure_rule", "fusion", steps=6000, batch=2, crop=256, lr=2e-3)
-    config.stages.clean = common.stage(
-        "lure_clean", "fusion", steps=2000, batch=2, crop=256, lr=2e-3, weight_decay=0.0
-    )
+    config.stages.clean = common.stage("lure_clean", "fusion", steps=2000, batch=2, crop=256, lr=2e-3, weight_decay=0.0)
     for stage in (config.stages.rule, config.stages.clean):
         # Less intensity, or more SCD and MI beside it, and a day's sky turns as black as the infrared one
         stage.loss = dict(

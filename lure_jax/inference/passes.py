@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lure_jax.inference.prompt import SLOTS, answer_auto
+from lure_jax.inference.prompt import SLOTS, answer_auto, keeps_colour
+from lure_jax.metrics.color import with_chroma
 from lure_jax.models.blocks import STATISTICS
 from lure_jax.models.lure import Described, Latent, Lure
 from lure_jax.models.registry import FusionModel
@@ -52,19 +53,22 @@ class Network(NamedTuple):
           strength: below 1, the share of the prompt's latents in a mean with those of the prompt "clean".
 
         Returns:
-          The image in [0,1], and the statistics measured, {} if not asked for; beside them the condition head's logits
-          (B,13), as "visible/logits".
+          The image in [0,1], with the visible one's chroma where that is asked for as clean (and a share of it where
+          `strength` is below 1); and the statistics measured, {} if not asked for, beside them the condition head's
+          logits (B,13), as "visible/logits".
         """
         given = given or {}
         if not isinstance(self.model, Lure):
             return _two_stream(self.model, self.params, images["visible"], images["infrared"], mask), {}
-        measured, latents = {}, []
+        measured, latents, colour = {}, [], None
         for modality, image in images.items():
             described, measured[f"{modality}/down"] = self.describe(image, mask, given.get(f"{modality}/down"), measure)
             measured[f"{modality}/logits"] = described.logits
             ids = prompt[modality]
             if not isinstance(ids, Text):
                 ids = _answer(ids, described.logits, self.thresholds, modality)
+            if modality == "visible":
+                colour = image, 1 - strength * (1 - keeps_colour(ids))
             up = given.get(f"{modality}/up")
             latent, measured[f"{modality}/up"] = _lift(self.model, self.params, described, ids, mask, up, measure)
             if strength < 1:
@@ -75,7 +79,7 @@ class Network(NamedTuple):
             # Waited for: else the next image's buffers are already there beside these
             latents.append(jax.block_until_ready(latent))
         decode = given.get("decode")
-        image, measured["decode"] = _decode(self.model, self.params, latents, mask, decode, measure)
+        image, measured["decode"] = _decode(self.model, self.params, latents, colour, mask, decode, measure)
         return image, measured if measure else {}
 
     def describe(
@@ -133,10 +137,11 @@ def _tokens(model: Lure, prompt) -> Text:
 
 
 @functools.partial(jax.jit, static_argnames=("model", "measure"))
-def _decode(model: Lure, params, latents, mask, given, measure):
+def _decode(model: Lure, params, latents, colour, mask, given, measure):
     def decode(model):
         z = latents[0].z if len(latents) == 1 else model.fuse(*latents, mask)[0]
-        return jnp.clip(model.decode(z, mask), 0, 1)
+        image = model.decode(z, mask)
+        return jnp.clip(image if colour is None else with_chroma(image, *colour), 0, 1)
 
     return _apply(model, params, given, measure, decode)
 

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lure_jax.inference.prompt import SLOTS, Prompt, answer_auto
+from lure_jax.inference.prompt import SLOTS, Prompt, answer_auto, keeps_colour
 from lure_jax.inference.weights import Released
+from lure_jax.metrics.color import with_chroma
 from lure_jax.models.blocks import Depthwise3x3, masked
 from lure_jax.models.lure import Lure
 from lure_jax.text.conditions import MODALITIES
@@ -37,16 +38,16 @@ def fusion(released: Released, prompt: Prompt | None = None) -> Callable[..., Fl
 
     def encode(model, image, asked, modality):
         described = model.describe(image)
-        if isinstance(asked, Text):
-            text = model.read(asked)
-        else:
-            text = model.tokens(answer_auto(asked, described.logits, jnp.asarray(released.thresholds), modality))
-        return model.lift(described, text)
+        if not isinstance(asked, Text):
+            asked = answer_auto(asked, described.logits, jnp.asarray(released.thresholds), modality)
+        text = model.read(asked) if isinstance(asked, Text) else model.tokens(asked)
+        return model.lift(described, text), asked
 
     def run(model, visible, infrared, visible_asked, infrared_asked):
-        latents = encode(model, visible, visible_asked, "visible"), encode(model, infrared, infrared_asked, "infrared")
-        z, _ = model.fuse(*latents)
-        return jnp.clip(model.decode(z), 0, 1)
+        latent_v, visible_asked = encode(model, visible, visible_asked, "visible")
+        latent_i, _ = encode(model, infrared, infrared_asked, "infrared")
+        z, _ = model.fuse(latent_v, latent_i)
+        return jnp.clip(with_chroma(model.decode(z), visible, keeps_colour(visible_asked)), 0, 1)
 
     def fuse(visible, infrared, visible_ids=None, infrared_ids=None):
         height, width = visible.shape[1:3]

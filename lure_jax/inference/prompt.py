@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lure_jax.text.conditions import CONDITIONS, MODALITIES, VISIBLE, clean_id
-from lure_jax.text.prompts import prompt_ids, resolve, warning
+from lure_jax.text.prompts import PROMPT_CONDITIONS, prompt_ids, resolve, warning
 from lure_jax.text.source import Text
 
 SLOTS = len(VISIBLE) - 1  # all conditions of one image at once; tokens that are masked out cost next to nothing
@@ -98,6 +98,18 @@ def answer_auto(
     found = jnp.where(best[:, :1] > 0, found, clean)
     found = jnp.pad(found, ((0, 0), (0, ids.shape[1] - AUTO_CONDITIONS)), constant_values=-1)
     return jnp.where(ids == AUTO, found, ids)
+
+
+def keeps_colour(asked: Int[Array, "B P"] | Text) -> Float[Array, "B"]:
+    """1 where nothing is to be repaired in the visible image, whose chroma is then the result's; else 0.
+
+    Args:
+      asked: of the visible image, without AUTO; of sentences that CLIP has encoded nothing is known.
+    """
+    if isinstance(asked, Text):
+        return jnp.zeros(len(asked.mask))
+    clean = asked < np.searchsorted(PROMPT_CONDITIONS, clean_id("visible") + 1)  # the first condition; -1 is none
+    return clean.all(1).astype(jnp.float32)
 
 
 def conditions_of(modality: str) -> tuple[int, ...]:

@@ -35,6 +35,24 @@ def rgb_to_ycbcr(rgb: Float[Array, "*B H W 3"]) -> Float[Array, "*B H W 3"]:
     return jnp.stack([y, cb, cr], axis=-1)
 
 
+def with_chroma(
+    rgb: Float[Array, "B H W 3"], reference: Float[Array, "B H W 3"], share: Float[Array, "B"]
+) -> Float[Array, "B H W 3"]:
+    """The luma of one image with the chroma of another.
+
+    Args:
+      rgb: (B, H, W, 3) in [0, 1], whose luma is kept.
+      reference: same shape.
+      share: (B,) of the reference's chroma in the result, in [0, 1]; the rest is that of `rgb`.
+
+    Returns:
+      (B, H, W, 3), not clipped (`ycbcr_to_rgb`).
+    """
+    ycbcr = rgb_to_ycbcr(rgb)
+    chroma = ycbcr[..., 1:] + share[:, None, None, None] * (rgb_to_ycbcr(reference) - ycbcr)[..., 1:]
+    return ycbcr_to_rgb(jnp.concatenate([ycbcr[..., :1], chroma], -1))
+
+
 def ycbcr_to_rgb(ycbcr: Float[Array, "*B H W 3"]) -> Float[Array, "*B H W 3"]:
     """Inverts `rgb_to_ycbcr`.
 

@@ -55,7 +55,7 @@ def ciede2000(lab: Float[Array, "*B 3"], reference: Float[Array, "*B 3"]) -> Flo
     mean_hue = jnp.where(jnp.abs(hue[1] - hue[0]) > jnp.pi, around, total) / 2
     mean_hue = jnp.where(grey, total, mean_hue)
 
-    mean_lightness, mean_chroma = lightness.mean(0), chroma.mean(0)
+    mean_chroma = chroma.mean(0)
     delta_hue = 2 * jnp.sqrt(chroma[0] * chroma[1]) * jnp.sin(turn / 2)
     weight = (
         1
@@ -64,8 +64,7 @@ def ciede2000(lab: Float[Array, "*B 3"], reference: Float[Array, "*B 3"]) -> Flo
         + 0.32 * jnp.cos(3 * mean_hue + np.deg2rad(6))
         - 0.20 * jnp.cos(4 * mean_hue - np.deg2rad(63))
     )
-    offset = (mean_lightness - 50) ** 2
-    light = (lightness[1] - lightness[0]) / (1 + 0.015 * offset / jnp.sqrt(20 + offset))
+    light = lightness_difference(*lightness)
     saturated = (chroma[1] - chroma[0]) / (1 + 0.045 * mean_chroma)
     hued = delta_hue / (1 + 0.015 * mean_chroma * weight)
     rotation = jnp.exp(-(((jnp.rad2deg(mean_hue) - 275) / 25) ** 2))
@@ -73,9 +72,21 @@ def ciede2000(lab: Float[Array, "*B 3"], reference: Float[Array, "*B 3"]) -> Flo
     return jnp.sqrt(jnp.maximum(light**2 + saturated**2 + hued**2 + cross, 0))
 
 
-def delta_e(
-    rgb: Float[Array, "B H W 3"], reference: Float[Array, "B H W 3"], mask: Mask = None
-) -> Float[Array, "B"]:
+def lightness_difference(lightness: Float[Array, "*B"], reference: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    """CIEDE2000's part of lightness, dL' / S_L, with the sign of `reference` - `lightness`; differentiable.
+
+    Args:
+      lightness: (...,) L* in [0, 100].
+      reference: (...,).
+
+    Returns:
+      (...,); of greys its magnitude is CIEDE2000.
+    """
+    offset = ((lightness + reference) / 2 - 50) ** 2
+    return (reference - lightness) / (1 + 0.015 * offset / jnp.sqrt(20 + offset))
+
+
+def delta_e(rgb: Float[Array, "B H W 3"], reference: Float[Array, "B H W 3"], mask: Mask = None) -> Float[Array, "B"]:
     """Mean CIEDE2000 of two sRGB images, lower is better; 0 for equal images, 100 for black against white.
 
     Args:

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lure_jax.metrics.color import rgb_to_ycbcr
+from lure_jax.metrics.color import rgb_to_ycbcr, ycbcr_to_rgb
+from lure_jax.metrics.color_difference import lightness_difference, srgb_to_lab
 from lure_jax.metrics.correlation import sum_of_correlations_of_differences
 from lure_jax.metrics.filters import gaussian_blur, sobel
 from lure_jax.metrics.halos import overshoot
@@ -74,6 +75,21 @@ def soft_mutual_information(
     return negative_entropy(joint) - negative_entropy(joint.sum(1)) - negative_entropy(joint.sum(2))
 
 
+def lightness_beyond_maximum(
+    fused: Float[Array, "B H W 3"], visible: Float[Array, "B H W 3"], infrared: Float[Array, "B H W 1"]
+) -> Float[Array, "B"]:
+    """By how much the fused image's lightness is further from the visible one's than that of the maximum is; ours.
+
+    The mean of CIEDE2000's part of lightness over the image, in its units of about a just noticeable difference; 0 if
+    it is no further. Arguments as `fusion_losses`.
+    """
+    ycbcr = rgb_to_ycbcr(visible)
+    maximum = ycbcr_to_rgb(ycbcr.at[..., 0].max(infrared[..., 0]))
+    lightness, furthest, own = (srgb_to_lab(jnp.clip(rgb, 0, 1))[..., 0] for rgb in (fused, maximum, visible))
+    further, allowed = (jnp.abs(lightness_difference(x, own)).mean((1, 2)) for x in (lightness, furthest))
+    return jax.nn.relu(further - allowed)
+
+
 class FusionWeights(NamedTuple):
     """Weights of the terms of `fusion_losses`."""
 
@@ -86,6 +102,7 @@ class FusionWeights(NamedTuple):
     differences: float = 0.2
     overshoot: float = 0.0
     mutual: float = 0.0
+    lightness: float = 0.0
 
 
 def fusion_losses(
@@ -100,9 +117,11 @@ def fusion_losses(
     colour |Cb_f - Cb_v|_1 + |Cr_f - Cr_v|_1;
     and ours, the field's metrics of each crop: information 2 - VIF, edges 1 - Qabf, mutual 4 - MI
     (`soft_mutual_information`) and differences, how far SCD is below 1.75;
+    lightness, `lightness_beyond_maximum` / 100, so that a dark infrared sky does not darken a bright day's;
     overshoot, how far Y_f leaves the range of both sources within 7 x 7 pixels, and how far it comes within 1.5 levels
     of black or white, whatever the sources.
     """
+    lightness = lightness_beyond_maximum(fused, visible, infrared).mean() / 100
     fused, visible, infrared = rgb_to_ycbcr(fused), rgb_to_ycbcr(visible), infrared[..., 0]
     y_f, y_v = fused[..., 0], visible[..., 0]
     slopes = [[jnp.abs(g) / 4 for g in sobel(y)] for y in (y_f, y_v, infrared)]
@@ -116,9 +135,8 @@ def fusion_losses(
         "colour": 2 * jnp.abs(fused[..., 1:] - visible[..., 1:]).mean(),
         "information": 2 - vif(bytes_f, bytes_i, bytes_v).mean(),
         "edges": 1 - qabf(bytes_f, bytes_i, bytes_v).mean(),
-        "differences": jax.nn.relu(
-            ENOUGH - sum_of_correlations_of_differences(bytes_f, bytes_i, bytes_v)
-        ).mean(),
+        "differences": jax.nn.relu(ENOUGH - sum_of_correlations_of_differences(bytes_f, bytes_i, bytes_v)).mean(),
         "mutual": 4 - sum(soft_mutual_information(bytes_f, source).mean() for source in (bytes_i, bytes_v)),
+        "lightness": lightness,
         "overshoot": (overshoot(y_f, infrared, y_v) + jax.nn.relu(jnp.abs(y_f - 0.5) - NOT_CLIPPED)).mean(),
     }

@@ -19,9 +19,7 @@ class Condition(NamedTuple):
 
 
 CONDITIONS = tuple(
-    Condition(modality, name)
-    for modality, names in zip(MODALITIES, (VISIBLE, INFRARED), strict=True)
-    for name in names
+    Condition(modality, name) for modality, names in zip(MODALITIES, (VISIBLE, INFRARED), strict=True) for name in names
 )
 _IDS = {condition: index for index, condition in enumerate(CONDITIONS)}
 

@@ -11,6 +11,7 @@ from lure_jax.inference import passes, tiles
 from lure_jax.inference.fuser import Fuser
 from lure_jax.inference.prompt import SLOTS, read_prompt
 from lure_jax.inference.weights import load
+from lure_jax.metrics.color import rgb_to_ycbcr
 from lure_jax.text.conditions import condition_id
 
 PASSES = (passes._describe, passes._lift, passes._decode)
@@ -176,7 +177,10 @@ def test_the_memory_model_covers_what_the_compiler_plans(released):
     latent, _ = jax.eval_shape(
         lambda *a: passes._lift(model, *a, None, False), params, described, shape(SLOTS, dtype=np.int32), mask
     )
-    lowered = passes._decode.lower(model, params, [latent, latent], mask, None, False)  # the pass that needs most
+    colour = shape(256, 256, 3), jax.ShapeDtypeStruct((1,), np.float32)
+    lowered = passes._decode.lower(
+        model, params, [latent, latent], colour, mask, None, False
+    )  # the pass that needs most
     plan = lowered.compile().memory_analysis()
     needed = plan.temp_size_in_bytes + plan.argument_size_in_bytes + plan.output_size_in_bytes
     assert 0.4 < needed / 256**2 / tiles.BYTES_PER_PIXEL["lure", "tiny"] < 1
@@ -228,6 +232,29 @@ def test_strengths_below_one_share_one_more_compilation(fuser):
     for strength in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
             fuser.restore(image, "infrared", "stripes", strength)
+
+
+def test_a_clean_visible_image_keeps_its_colours_and_a_damaged_one_gets_those_of_the_network(released, unpadded):
+    visible, infrared = _pair(64, 96)
+    visible = 0.4 + 0.2 * visible
+    fuser, prompt = _with_condition_bias(released, {("infrared", "stripe"): 20}), "the thermal has stripes"
+    own, network = np.asarray(rgb_to_ycbcr(visible)), np.asarray(unpadded(visible, infrared, prompt))
+    expected = np.concatenate([np.asarray(rgb_to_ycbcr(network))[..., :1], own[..., 1:]], -1)
+    for asked in (prompt, "auto"):
+        fused = fuser.fuse(visible, infrared, asked)
+        inside = ((network > 0) & (network < 1) & (fused > 0) & (fused < 1)).all(-1)
+        assert inside.mean() > 0.5
+        np.testing.assert_allclose(rgb_to_ycbcr(fused)[inside], expected[inside], atol=1e-4)
+    hazy = unpadded(visible, infrared, "haze")
+    np.testing.assert_allclose(fuser.fuse(visible, infrared, "haze"), hazy, atol=1e-4)
+    assert np.abs(np.asarray(rgb_to_ycbcr(hazy)) - own)[..., 1:].mean() > 0.01
+
+
+def test_a_restored_clean_image_keeps_its_colours_and_half_the_strength_half_of_them(fuser):
+    visible = 0.4 + 0.2 * _pair(64, 96)[0]
+    chroma = [rgb_to_ycbcr(fuser.restore(visible, "visible", "haze", s))[..., 1:] for s in (0, 0.01)]
+    np.testing.assert_allclose(np.median(chroma[0] - rgb_to_ycbcr(visible)[..., 1:], (0, 1)), 0, atol=1e-5)
+    assert np.median(np.abs(chroma[0] - chroma[1])) < 0.01  # no jump
 
 
 @pytest.mark.slow

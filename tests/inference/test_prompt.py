@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from lure_jax.inference.prompt import AUTO, SLOTS, answer_auto, read_prompt
+from lure_jax.inference.prompt import AUTO, SLOTS, answer_auto, keeps_colour, read_prompt
 from lure_jax.text.conditions import condition_id
 from lure_jax.text.prompts import PROMPT_CONDITIONS, prompt_ids
+from lure_jax.text.source import Text
 
 
 def _conditions(ids):
@@ -73,3 +74,10 @@ def test_auto_takes_clean_below_the_threshold_and_ignores_the_clean_columns():
 def test_asked_prompts_are_left_alone():
     ids = prompt_ids([3], SLOTS)[None]
     assert _answer({("visible", "rain"): 9}, "visible", ids=ids).tolist() == ids[0].tolist()
+
+
+def test_only_a_visible_image_without_damage_keeps_its_colours():
+    clean = np.flatnonzero(PROMPT_CONDITIONS == condition_id("visible", "clean"))
+    asked = [[clean[0], -1], [clean[-1], -1], [clean[-1] + 1, -1], [clean[0], clean[-1] + 1], [-1, -1]]
+    np.testing.assert_array_equal(keeps_colour(np.array(asked)), [1, 1, 0, 0, 1])
+    np.testing.assert_array_equal(keeps_colour(Text(np.zeros((2, 77, 4)), np.ones((2, 77), bool))), [0, 0])

@@ -6,6 +6,7 @@ import pytest
 from scipy import ndimage
 
 from lure_jax.metrics.color import luma, ycbcr_to_rgb
+from lure_jax.metrics.color_difference import delta_e
 from lure_jax.metrics.correlation import sum_of_correlations_of_differences
 from lure_jax.metrics.information import mutual_information
 from lure_jax.objectives import fusion
@@ -76,6 +77,25 @@ def test_differences_are_what_each_crop_lacks_of_enough_scd():
     assert scd[0] > 1.99 and scd[1] < 1.7
     lacks = fusion_losses(fused, visible, infrared)["differences"]
     np.testing.assert_allclose(lacks, (1.75 - scd[1]) / 2, rtol=1e-4)
+
+
+def test_lightness_counts_beyond_what_the_maximum_differs():
+    visible, infrared = (0.2 + 0.4 * image for image in pair())
+    visible = np.repeat(luma(visible)[..., None], 3, -1)  # of greys the part of lightness is CIEDE2000
+    maximum = np.maximum(visible, infrared)
+    assert fusion_losses(maximum, visible, infrared)["lightness"] == 0
+    assert fusion_losses(visible, visible, infrared)["lightness"] == 0
+    dark = 0.5 * visible
+    beyond = delta_e(dark, visible) - delta_e(maximum, visible)
+    assert min(beyond) > 5
+    np.testing.assert_allclose(fusion_losses(dark, visible, infrared)["lightness"], np.mean(beyond) / 100, rtol=1e-3)
+
+
+def test_lightness_can_be_followed_downhill_from_black_and_white():
+    visible, infrared = pair()
+    for fused in (np.zeros_like(visible), np.ones_like(visible), visible - 0.2):
+        slope = jax.grad(lambda f: fusion.lightness_beyond_maximum(f, visible, infrared).sum())(fused)
+        assert np.isfinite(slope).all()
 
 
 def test_luma_terms_do_not_see_chroma():
