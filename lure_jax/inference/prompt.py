@@ -107,7 +107,7 @@ def keeps_colour(asked: Int[Array, "B P"] | Text) -> Float[Array, "B"]:
       asked: of the visible image, without AUTO; of sentences that CLIP has encoded nothing is known.
     """
     if isinstance(asked, Text):
-        return jnp.zeros(len(asked.mask))
+        return jnp.zeros(asked.mask.shape[:1])  # not len: it may be symbolic
     clean = asked < np.searchsorted(PROMPT_CONDITIONS, clean_id("visible") + 1)  # the first condition; -1 is none
     return clean.all(1).astype(jnp.float32)
 

@@ -81,13 +81,15 @@ def lightness_beyond_maximum(
     """By how much the fused image's lightness is further from the visible one's than that of the maximum is; ours.
 
     The mean of CIEDE2000's part of lightness over the image, in its units of about a just noticeable difference; 0 if
-    it is no further. Arguments as `fusion_losses`.
+    it is no further. The gradient is that of the pixels beyond the maximum's: if the others had one, hot objects, where
+    most can be saved, would be dimmed first. Arguments as `fusion_losses`.
     """
     ycbcr = rgb_to_ycbcr(visible)
     maximum = ycbcr_to_rgb(ycbcr.at[..., 0].max(infrared[..., 0]))
     lightness, furthest, own = (srgb_to_lab(jnp.clip(rgb, 0, 1))[..., 0] for rgb in (fused, maximum, visible))
-    further, allowed = (jnp.abs(lightness_difference(x, own)).mean((1, 2)) for x in (lightness, furthest))
-    return jax.nn.relu(further - allowed)
+    beyond = jnp.abs(lightness_difference(lightness, own)) - jnp.abs(lightness_difference(furthest, own))
+    saved = jax.lax.stop_gradient(jax.nn.relu(-beyond))
+    return jax.nn.relu((jax.nn.relu(beyond) - saved).mean((1, 2)))
 
 
 class FusionWeights(NamedTuple):

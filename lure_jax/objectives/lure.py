@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from lure_jax.errors import UserError
 from lure_jax.metrics.color import luma
-from lure_jax.models.lure import FusionOutput, Lure, mix_features
+from lure_jax.models.lure import FusionOutput, Latent, Lure, mix_features
 from lure_jax.objectives.fusion import FusionWeights, fusion_losses
 from lure_jax.objectives.objective import Objective
 from lure_jax.objectives.unified import (
@@ -99,10 +99,11 @@ def clean_prompts(modality: str, batch: int) -> Array:
 
 
 class Fused(NamedTuple):
-    """A fused batch: the image (not clipped) with its features, and the fused latent (B,h,w,Z)."""
+    """A fused batch: the image (not clipped) with its features, the fused latent (B,h,w,Z), and those it is made of."""
 
     output: FusionOutput
     latent: Array
+    sources: tuple[Latent, Latent]
 
 
 def fuse_batch(model: Lure, params, batch, suffix: str = "") -> Fused:
@@ -117,23 +118,31 @@ def fuse_batch(model: Lure, params, batch, suffix: str = "") -> Fused:
         latents.append(apply("encode", batch[modality + suffix], apply("tokens", prompts)))
     z, w = apply("fuse", *latents)
     image = apply("decode", z)[:, : size[1], : size[2]]
-    return Fused(FusionOutput(image, mix_features(*latents, w)), z)
+    return Fused(FusionOutput(image, mix_features(*latents, w)), z, tuple(latents))
 
 
-def judge_batch(model: Lure, stage, params, batch) -> tuple[FusionOutput, Array, dict[str, Array]]:
-    """What `fuse_batch` gives, L_II against the clean images, and its terms.
+class Judged(NamedTuple):
+    """A batch fused as it is and from its clean images, L_II of the former, its terms and the fused luma."""
+
+    bad: Fused
+    good: Fused
+    total: Array
+    terms: dict[str, Array]
+
+
+def judge_batch(model: Lure, stage, params, batch) -> Judged:
+    """What `fuse_batch` gives, and L_II against the clean images.
 
     `stage.loss` may hold weights of `FusionWeights`. Raises UserError if the crops are too small for VIF's windows.
     """
     if (side := min(batch["visible"].shape[1:3])) < LEAST_CROP:
         raise UserError(f"config.stages.*.crop={side} is too small for the fusion loss: at least {LEAST_CROP} pixels.")
     weights = FusionWeights(**stage.get("loss", {}))
-    output, bad = fuse_batch(model, params, batch)
-    good = fuse_batch(model, params, batch, "_reference").latent
-    terms = fusion_losses(output.image, batch["visible_reference"], batch["infrared_reference"])
+    bad, good = fuse_batch(model, params, batch), fuse_batch(model, params, batch, "_reference")
+    terms = fusion_losses(bad.output.image, batch["visible_reference"], batch["infrared_reference"])
     total = sum(getattr(weights, name) * value for name, value in terms.items())
-    terms["latent"] = latent_distance(bad, stop_gradient(good))
-    return output, total + LATENT * terms["latent"], terms
+    terms["latent"] = latent_distance(bad.latent, stop_gradient(good.latent))
+    return Judged(bad, good, total + LATENT * terms["latent"], terms | {"luma": luma(bad.output.image).mean()})
 
 
 def rule(model: Lure, stage, decoder: float = 0.0) -> Objective:
@@ -150,8 +159,8 @@ def rule(model: Lure, stage, decoder: float = 0.0) -> Objective:
 
     def loss(params, batch, rng, step, aux):
         del rng, step
-        output, total, terms = judge_batch(model, stage, params, batch)
-        return total, (terms | {"luma": luma(output.image).mean()}, aux)
+        judged = judge_batch(model, stage, params, batch)
+        return judged.total, (judged.terms, aux)
 
     frozen = {"encoder": 0.0, "text": 0.0, "decoder": decoder}
     return Objective("lure_joint" if decoder else "lure_rule", loss, frozen)
@@ -183,21 +192,20 @@ def clean(model: Lure, stage) -> Objective:
             f"config.model.text={model.text_source!r} has no tokens that stand for clean images alone, which "
             "config.stages.*.objective='lure_clean' trains; choose config.model.text='table', or 'lure_rule'."
         )
-    fused, weight = rule(model, stage), stage.get("reproduction", REPRODUCTION)
+    weight = stage.get("reproduction", REPRODUCTION)
     own = jnp.asarray([condition.name == "clean" for condition in CONDITIONS])[:, None, None]
 
     def loss(params, batch, rng, step, aux):
+        del rng, step
         table = params["text"]["table"]
         params = params | {"text": {"table": jnp.where(own, table, stop_gradient(table))}}
-        total, (terms, aux) = fused.loss(params, batch, rng, step, aux)
-        visible, infrared = (batch[f"{modality}_reference"] for modality in MODALITIES)
-        images = interleave(visible, jnp.broadcast_to(infrared, visible.shape))
-        prompts = interleave(*(clean_prompts(modality, len(visible)) for modality in MODALITIES))
-        text = model.apply({"params": params}, prompts, method="tokens")
-        reproduced = separate(model.apply({"params": params}, images, text, method="restore"))
-        for modality, copy, image in zip(MODALITIES, reproduced, separate(images), strict=True):
+        _, good, total, terms = judge_batch(model, stage, params, batch)
+        for modality, latent in zip(MODALITIES, good.sources, strict=True):
+            image = batch[f"{modality}_reference"]
+            copy = model.apply({"params": params}, latent.z, method="decode")[:, : image.shape[1], : image.shape[2]]
+            image = jnp.broadcast_to(image, copy.shape)
             terms[f"reproduction_{modality}"] = image_loss(copy, image)
             total += weight * terms[f"reproduction_{modality}"]
         return total, (terms, aux)
 
-    return Objective("lure_clean", loss, fused.lr_factors | {"text": 1.0})
+    return Objective("lure_clean", loss, {"encoder": 0.0, "decoder": 0.0})

@@ -77,8 +77,12 @@ def fusion_loss(
 def fusion_of(model, stage) -> Fusion:
     """L_f of TwoStream is `fusion_loss` against the clean sources; that of Lure is its own L_II."""
     if isinstance(model, Lure):
-        fuse = functools.partial(lure.fuse_batch, model)
-        return Fusion(lambda *a: fuse(*a).output, functools.partial(lure.judge_batch, model, stage))
+
+        def judge_latents(params, batch):
+            judged = lure.judge_batch(model, stage, params, batch)
+            return judged.bad.output, judged.total, judged.terms
+
+        return Fusion(lambda *a: lure.fuse_batch(model, *a).output, judge_latents)
 
     def fuse(params, batch):
         return model.apply({"params": params}, batch["visible"], batch["infrared"])

@@ -91,6 +91,15 @@ def test_lightness_counts_beyond_what_the_maximum_differs():
     np.testing.assert_allclose(fusion_losses(dark, visible, infrared)["lightness"], np.mean(beyond) / 100, rtol=1e-3)
 
 
+def test_lightness_does_not_dim_what_the_maximum_brightens():
+    visible, infrared = pair()
+    fused = np.where(infrared > 0.5, (visible + infrared) / 2, 0.5 * visible)
+    slope = jax.grad(lambda f: fusion.lightness_beyond_maximum(f, visible, infrared).sum())(fused).sum(-1)
+    between = (infrared > np.maximum(visible.max(-1, keepdims=True), 0.5))[..., 0]
+    darkened = (infrared < np.minimum(visible.min(-1, keepdims=True), 0.5))[..., 0]
+    assert between.any() and not slope[between].any() and darkened.any() and (slope[darkened] < 0).all()
+
+
 def test_lightness_can_be_followed_downhill_from_black_and_white():
     visible, infrared = pair()
     for fused in (np.zeros_like(visible), np.ones_like(visible), visible - 0.2):
