@@ -104,7 +104,7 @@ class Fuser:
 
         Returns:
           The fused image with the visible one's shape and dtype: RGB for RGB, grey (luma) for grey; its alpha channel
-          is the visible image's.
+          is the visible image's, and so is its chroma where `prompt` finds nothing wrong with that image.
 
         Raises:
           ValueError: images that do not belong together, or of an unusable type, shape or range; a strength outside
