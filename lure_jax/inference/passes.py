@@ -53,8 +53,8 @@ class Network(NamedTuple):
           strength: below 1, the share of the prompt's latents in a mean with those of the prompt "clean".
 
         Returns:
-          The image in [0,1], with the visible one's chroma where that is asked for as clean (and a share of it where
-          `strength` is below 1); and the statistics measured, {} if not asked for, beside them the condition head's
+          The image in [0,1]; a fused one with the visible one's chroma where that is asked for as clean (and a share of
+          it where `strength` is below 1); and the statistics measured, {} if not asked for, beside them the condition head's
           logits (B,13), as "visible/logits".
         """
         given = given or {}
@@ -67,7 +67,7 @@ class Network(NamedTuple):
             ids = prompt[modality]
             if not isinstance(ids, Text):
                 ids = _answer(ids, described.logits, self.thresholds, modality)
-            if modality == "visible":
+            if modality == "visible" and len(images) == 2:
                 colour = image, 1 - strength * (1 - keeps_colour(ids))
             up = given.get(f"{modality}/up")
             latent, measured[f"{modality}/up"] = _lift(self.model, self.params, described, ids, mask, up, measure)
