@@ -54,8 +54,8 @@ class Network(NamedTuple):
 
         Returns:
           The image in [0,1]; a fused one with the visible one's chroma where that is asked for as clean (and a share of
-          it where `strength` is below 1); and the statistics measured, {} if not asked for, beside them the condition head's
-          logits (B,13), as "visible/logits".
+          it where `strength` is below 1). And the statistics measured, {} if not asked for; beside them the condition
+          head's logits (B,13), as "visible/logits".
         """
         given = given or {}
         if not isinstance(self.model, Lure):
