@@ -24,10 +24,10 @@ def get_config():
     config.stages.rule = common.stage("lure_rule", "fusion", steps=6000, batch=2, crop=256, lr=2e-3)
     config.stages.clean = common.stage("lure_clean", "fusion", steps=2000, batch=2, crop=256, lr=2e-3, weight_decay=0.0)
     for stage in (config.stages.rule, config.stages.clean):
-        # Less intensity, or more SCD and MI beside it, and a day's sky turns as black as the infrared one
+        # Without lightness, SCD and MI turn a day's sky as dark as the infrared one; with more, contrast is lost
         stage.loss = dict(
-            intensity=6.0, gradient=6.0, colour=24.0, information=1.5, edges=8.0, differences=1.0, similarity=6.0,
-            overshoot=150.0, mutual=0.4,
+            intensity=3.0, gradient=5.0, colour=24.0, information=1.5, edges=15.0, differences=2.2, similarity=6.0,
+            overshoot=150.0, mutual=0.4, lightness=30.0,
         )  # fmt: skip
     # One of a dozen conditions, noise would come too seldom: haze moves all pixels the same way, noise each its own
     config.data.condition_weights = ConfigDict({"visible": {"noise": 7.0}, "infrared": {"noise": 2.0, "stripe": 2.0}})
