@@ -127,6 +127,10 @@ def test_stablehlo_fuses_any_size_as_the_fuser_does(program, fused, pair):
     asked = np.asarray(call(*pair, visible, infrared))
     np.testing.assert_allclose(asked, fused(SENTENCE), atol=2e-6)
     assert np.abs(asked - found).max() > 0.01
+    visible[:], infrared[:, 0] = -1, ids["infrared"]["stripe"]
+    visible[:, 0] = ids["visible"]["clean"]
+    own_colours = np.asarray(call(*pair, visible, infrared))
+    np.testing.assert_allclose(own_colours, fused("the thermal has stripes"), atol=2e-6)
     assert description["licence"] == "For friends.\n"
 
 

@@ -83,7 +83,7 @@ def test_lightness_counts_beyond_what_the_maximum_differs():
     visible, infrared = (0.2 + 0.4 * image for image in pair())
     visible = np.repeat(luma(visible)[..., None], 3, -1)  # of greys the part of lightness is CIEDE2000
     maximum = np.maximum(visible, infrared)
-    assert fusion_losses(maximum, visible, infrared)["lightness"] == 0
+    assert fusion_losses(maximum, visible, infrared)["lightness"] < 1e-6
     assert fusion_losses(visible, visible, infrared)["lightness"] == 0
     dark = 0.5 * visible
     beyond = delta_e(dark, visible) - delta_e(maximum, visible)
@@ -102,9 +102,9 @@ def test_lightness_does_not_dim_what_the_maximum_brightens():
 
 def test_lightness_can_be_followed_downhill_from_black_and_white():
     visible, infrared = pair()
-    for fused in (np.zeros_like(visible), np.ones_like(visible), visible - 0.2):
+    for fused, sign in ((np.zeros_like(visible), -1), (np.ones_like(visible), 1)):
         slope = jax.grad(lambda f: fusion.lightness_beyond_maximum(f, visible, infrared).sum())(fused)
-        assert np.isfinite(slope).all()
+        assert np.isfinite(slope).all() and (sign * slope).max() > 0 and (sign * slope).min() >= 0
 
 
 def test_luma_terms_do_not_see_chroma():
