@@ -99,7 +99,9 @@ def ssim_terms(x, y, taps, data_range, blur, sample=1.0):
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     window = lambda z: blur(z, taps, taps)  # noqa: E731
     mx, my = window(x), window(y)
-    vx, vy, cov = (sample * v for v in (window(x * x) - mx**2, window(y * y) - my**2, window(x * y) - mx * my))
+    vx, vy, cov = (
+        sample * v for v in (window(x * x) - mx**2, window(y * y) - my**2, window(x * y) - mx * my)
+    )
     return (2 * mx * my + c1) / (mx**2 + my**2 + c1), (2 * cov + c2) / (vx + vy + c2)
 
 

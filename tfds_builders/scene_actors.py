@@ -41,7 +41,11 @@ def person(
     scale = rng.uniform(0.92, 1.05)
     to_pixel = canvas.camera.upright(x, z, scale * facing, scale, seat)
     dark = 0.45 if world.night else 1.0
-    coat = rng.uniform(0.02, 0.36, 3) * dark if rng.random() < 0.4 else rng.uniform(0.02, 0.14) * np.ones(3) * dark
+    coat = (
+        rng.uniform(0.02, 0.36, 3) * dark
+        if rng.random() < 0.4
+        else rng.uniform(0.02, 0.14) * np.ones(3) * dark
+    )
     trousers = np.array((0.05, 0.055, 0.08)) * rng.uniform(0.4, 2.5) * dark
     skin = np.array((0.45, 0.27, 0.19)) * rng.uniform(0.35, 1.2)
     cloth = world.air + 0.55 * (31 - world.air) + rng.uniform(-2, 1.5)
@@ -95,7 +99,9 @@ def person(
     ]
     canvas.fill([to_pixel(chest)], coat, cloth, texture=0.15, heat_texture=0.9, sun=0.55, **common)
     sunny = [(px * 0.45 + np.sign(world.sun[0]) * facing * 0.09, py) for px, py in chest]
-    canvas.fill([to_pixel(sunny)], coat * 1.15, cloth + 0.8, texture=0.15, heat_texture=0.9, sun=0.8, **common)
+    canvas.fill(
+        [to_pixel(sunny)], coat * 1.15, cloth + 0.8, texture=0.15, heat_texture=0.9, sun=0.8, **common
+    )
     for a, b, c in hands:
         canvas.fill(
             [to_pixel(limb(a, b, 0.065, 0.055)), to_pixel(limb(b, c, 0.055, 0.045))],
@@ -147,12 +153,16 @@ def bicycle(
     colour = rng.uniform(0.03, 0.6, 3)
     canvas.fill([to_pixel(f) for f in frame], colour, world.air + (0.0 if world.night else 3.0), **common)
     details = [limb((-0.3, 0.96), (-0.1, 0.96), 0.05, 0.03), limb((0.42, 1.0), (0.5, 1.08), 0.025, 0.025)]
-    canvas.fill([to_pixel(d) for d in details], (0.03, 0.03, 0.03), world.air + (6.0 if ridden else 1.0), **common)
+    canvas.fill(
+        [to_pixel(d) for d in details], (0.03, 0.03, 0.03), world.air + (6.0 if ridden else 1.0), **common
+    )
     if ridden:
         person(canvas, world, rng, x - 0.12 * facing, z + 0.01, facing, seat=0.1)
 
 
-def car(canvas: Canvas, world: World, rng: np.random.Generator, x: float, z: float, yaw: float, running: bool) -> None:
+def car(
+    canvas: Canvas, world: World, rng: np.random.Generator, x: float, z: float, yaw: float, running: bool
+) -> None:
     """A car as an extruded profile.
 
     Args:
@@ -190,7 +200,9 @@ def car(canvas: Canvas, world: World, rng: np.random.Generator, x: float, z: flo
         return half * (1 - 0.4 * max(y - 0.95, 0))
 
     if running:  # what the engine and the tyres have warmed below
-        canvas.shade([to_pixel([(-half, 0, 0), (half, 0, 0), (half, 0, 4.3), (-half, 0, 4.3)])], 1.5, 0.0, -5.0)
+        canvas.shade(
+            [to_pixel([(-half, 0, 0), (half, 0, 0), (half, 0, 4.3), (-half, 0, 4.3)])], 1.5, 0.0, -5.0
+        )
 
     side = -np.sign(x * cos - z * sin)  # of the two flanks, the one that faces the camera
     for flank in (-side, side):
@@ -207,11 +219,18 @@ def car(canvas: Canvas, world: World, rng: np.random.Generator, x: float, z: flo
     panes = [to_pixel([(side * inset(py), py, pz) for pz, py in pane]) for pane in _SIDE_GLASS]
     canvas.fill(panes, (0.02, 0.022, 0.025), glass, emit=mirror, texture=0.05, **common)
     if running:
-        hood = to_pixel([(side * half, py, pz) for pz, py in ((0.1, 0.5), (0.1, 0.74), (1.1, 0.9), (1.2, 0.5))])
+        hood = to_pixel(
+            [(side * half, py, pz) for pz, py in ((0.1, 0.5), (0.1, 0.74), (1.1, 0.9), (1.2, 0.5))]
+        )
         canvas.fill([hood], body * 0.95, metal + 5.0, heat_texture=0.8, sun=lit, **common)
-    arches = [to_pixel([(side * half, wy, wz) for wz, wy in ellipse((hub, 0.33), 0.35, 0.34)]) for hub in (0.85, 3.45)]
+    arches = [
+        to_pixel([(side * half, wy, wz) for wz, wy in ellipse((hub, 0.33), 0.35, 0.34)])
+        for hub in (0.85, 3.45)
+    ]
     canvas.fill(arches, (0.02, 0.02, 0.02), tyre, sun=0.2, **common)
-    hubs = [to_pixel([(side * half, wy, wz) for wz, wy in ellipse((hub, 0.33), 0.2, 0.2)]) for hub in (0.85, 3.45)]
+    hubs = [
+        to_pixel([(side * half, wy, wz) for wz, wy in ellipse((hub, 0.33), 0.2, 0.2)]) for hub in (0.85, 3.45)
+    ]
     canvas.fill(hubs, (0.35, 0.35, 0.36), tyre + (6.0 if running else -2.0), sun=0.4, **common)
     _car_end(canvas, world, rng, to_pixel, (half, body, metal, glass, mirror), (x, z, yaw), running, common)
 
@@ -237,7 +256,9 @@ def _car_end(canvas, world, rng, to_pixel, look, place, running, common) -> None
         **common,
     )
     wheels = [
-        to_pixel([(s * half * k, wy, end) for k, wy in ((0.98, 0.0), (0.72, 0.0), (0.72, 0.35), (0.98, 0.35))])
+        to_pixel(
+            [(s * half * k, wy, end) for k, wy in ((0.98, 0.0), (0.72, 0.0), (0.72, 0.35), (0.98, 0.35))]
+        )
         for s in (-1, 1)
     ]
     canvas.fill(wheels, (0.015, 0.015, 0.015), world.air + (9.0 if running else 1.0), sun=0.1, **common)
@@ -259,7 +280,9 @@ def _car_end(canvas, world, rng, to_pixel, look, place, running, common) -> None
         sun=lit + 0.2,
         **common,
     )
-    canvas.fill([quad(half * 0.95, half * 0.76, 0.94, 1.44, deck, roof)], body, metal, texture=0.04, sun=lit, **common)
+    canvas.fill(
+        [quad(half * 0.95, half * 0.76, 0.94, 1.44, deck, roof)], body, metal, texture=0.04, sun=lit, **common
+    )
     canvas.fill(
         [quad(half * 0.86, half * 0.70, 0.99, 1.39, deck, roof)],
         (0.02, 0.02, 0.024),

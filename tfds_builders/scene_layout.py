@@ -76,11 +76,15 @@ def _line_street(plan: _Plan, side: int) -> None:
             z + length + 0.1,
             partial(street.facade, plan.canvas, world, rng, end_wall, {**style, "shop": False}),
         )
-        plan.add(z + length, partial(street.facade, plan.canvas, world, rng, (x, z, x, z + length, height), style))
+        plan.add(
+            z + length, partial(street.facade, plan.canvas, world, rng, (x, z, x, z + length, height), style)
+        )
         if not world.night:
             _cast_wall(plan.canvas, world, x, z, length, height)
         z += length + gap
-    for z in (np.arange(rng.uniform(6, 14), 50, rng.uniform(9, 16)) if built else rng.uniform(5, 60, 10)).tolist():
+    for z in (
+        np.arange(rng.uniform(6, 14), 50, rng.uniform(9, 16)) if built else rng.uniform(5, 60, 10)
+    ).tolist():
         if not built or plan.chance(0.5):
             plan.actor(street.tree, plan.kerb(side, z, 0.9 if built else rng.uniform(1.2, 12)), z, 1.8, 6.5)
     if plan.chance(0.3):
@@ -110,7 +114,9 @@ def _add_street_furniture(plan: _Plan) -> None:
         side, start = plan.side(), rng.uniform(5, 9)
         for z in (start, start + 3.0, start + 6.0):
             x = plan.kerb(side, z, 1.4)
-            plan.add(z, partial(street.stripes, canvas, world, (x - 0.8, x + 0.8, z, 0.25, 0.2), street.CAR_STOP))
+            plan.add(
+                z, partial(street.stripes, canvas, world, (x - 0.8, x + 0.8, z, 0.25, 0.2), street.CAR_STOP)
+            )
 
 
 def _add_traffic(plan: _Plan) -> None:
@@ -124,7 +130,9 @@ def _add_traffic(plan: _Plan) -> None:
     if plan.chance(0.45):
         side = plan.side()
         for at in np.arange(rng.uniform(6, 14), 36, rng.uniform(5.8, 9)).tolist():
-            plan.actor(actors.car, plan.kerb(side, at, -0.85), at, 1.6, 1.0, 0.0 if side < 0 else math.pi, False)
+            plan.actor(
+                actors.car, plan.kerb(side, at, -0.85), at, 1.6, 1.0, 0.0 if side < 0 else math.pi, False
+            )
     if plan.chance(0.25):
         yaw = plan.side() * math.pi / 2
         plan.actor(actors.car, rng.uniform(-4, 4), rng.uniform(11, 24), 1.9, 1.0, yaw, True)

@@ -63,7 +63,9 @@ def render_scene(seed: int, index: int, height: int = 240, width: int = 320) -> 
     if seed < 0 or index < 0:
         raise ValueError(f"render_scene: seed and index must be at least 0, got seed={seed}, index={index}.")
     if min(height, width) < _MIN_SIDE:
-        raise ValueError(f"render_scene: height and width must be at least {_MIN_SIDE}, got {height}x{width}.")
+        raise ValueError(
+            f"render_scene: height and width must be at least {_MIN_SIDE}, got {height}x{width}."
+        )
     rng = np.random.default_rng((seed, index))
     camera = Camera(
         height,
@@ -75,7 +77,9 @@ def render_scene(seed: int, index: int, height: int = 240, width: int = 320) -> 
     )
     night = bool(rng.random() < 0.5)
     elevation, azimuth = rng.uniform(0.45, 1.0), rng.uniform(-2.6, -0.4) * rng.choice((-1, 1))
-    sun = np.array((np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)))
+    sun = np.array(
+        (np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation))
+    )
     world = World(
         night=night,
         air=rng.uniform(2, 14) if night else rng.uniform(3, 16),
@@ -123,7 +127,9 @@ def _visible(canvas: Canvas, world: World, rng: np.random.Generator) -> UInt8[np
     x = np.arange(camera.width) / camera.width - 0.5
     image *= (1 - 0.5 * (x * x + y * y)).astype(np.float32) * (1.9 if world.night else 1.0)
     sigma = 0.006 if world.night else 0.003
-    image += (sigma + 0.02 * np.sqrt(np.maximum(image, 0))) * rng.standard_normal(image.shape, np.float32) * 0.6
+    image += (
+        (sigma + 0.02 * np.sqrt(np.maximum(image, 0))) * rng.standard_normal(image.shape, np.float32) * 0.6
+    )
     exposed = _film()[np.clip(image * _STEPS, 0, 4 * _STEPS - 1).astype(np.int32)]
     return np.ascontiguousarray(exposed.transpose(1, 2, 0))
 
@@ -159,7 +165,9 @@ def _glare(bright, strength: float):
     small_size = -(-width // 4), -(-height // 4)
     small = np.stack([Image.fromarray(plane).resize(small_size, Image.Resampling.BOX) for plane in bright])
     halo = strength * (0.5 * _blur(small, 1.2) + 0.35 * _blur(small, 4.0 * width / 320))
-    return np.stack([Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in halo])
+    return np.stack(
+        [Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in halo]
+    )
 
 
 def _blur(image, sigma: float):
@@ -188,5 +196,7 @@ def _infrared(canvas: Canvas, world: World, rng: np.random.Generator) -> UInt8[n
         + 0.05 * rng.standard_normal(heat.shape[1], np.float32)
     )
     excess = heat - middle
-    level = 0.34 + np.where(excess > 0, 0.66 * np.tanh(excess / rng.uniform(16, 21)), 0.34 * np.tanh(excess / 14))
+    level = 0.34 + np.where(
+        excess > 0, 0.66 * np.tanh(excess / rng.uniform(16, 21)), 0.34 * np.tanh(excess / 14)
+    )
     return (255 * np.clip(level, 0.015, 1)).astype(np.uint8)

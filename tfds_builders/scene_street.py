@@ -35,7 +35,9 @@ def _edge(distance, footprint):
 
 def _band(value, low, high, footprint):
     """Antialiased 1 between low and high; fades to its mean where the band is thinner than a pixel."""
-    return np.clip(np.minimum(value - low, high - value) / footprint + 0.5, 0, np.minimum(1, (high - low) / footprint))
+    return np.clip(
+        np.minimum(value - low, high - value) / footprint + 0.5, 0, np.minimum(1, (high - low) / footprint)
+    )
 
 
 def _window(canvas: Canvas, rows: slice, cols: slice):
@@ -57,12 +59,18 @@ def sky(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
     mask = Mask(slice(0, rows), slice(0, camera.width), np.ones((rows, camera.width), np.float32))
     y, _ = _window(canvas, mask.rows, mask.cols)
     up = np.clip((camera.horizon - y) / camera.focal, 0, 1)
-    cloud = 1 / (1 + np.exp(-2.2 * (canvas.noise(mask, 1.4) - rng.uniform(-0.8, 1.2)))) * np.clip(0.35 + 2 * up, 0, 1)
+    cloud = (
+        1
+        / (1 + np.exp(-2.2 * (canvas.noise(mask, 1.4) - rng.uniform(-0.8, 1.2))))
+        * np.clip(0.35 + 2 * up, 0, 1)
+    )
     if world.night:
         glow = np.exp(-5 * up)
         emit = [c * (0.25 + glow + 0.4 * cloud) for c in (0.011, 0.010, 0.014)]
     else:
-        clear = [h + (t - h) * np.sqrt(up) for h, t in zip((0.72, 0.80, 0.88), (0.16, 0.36, 0.78), strict=True)]
+        clear = [
+            h + (t - h) * np.sqrt(up) for h, t in zip((0.72, 0.80, 0.88), (0.16, 0.36, 0.78), strict=True)
+        ]
         white = 0.85 + 0.1 * canvas.noise(mask, 1.0, 1)
         emit = [c + cloud * 0.85 * (white - c) for c in clear]
     heat = world.air - 34 * np.sqrt(up) - 5 + 20 * cloud
@@ -96,7 +104,11 @@ def ground(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
     paint = _band(across, -0.08, 0.08, foot) * _band(z % 6.0, 0, 3.2, deep)
     paint = np.maximum(paint, _band(side, world.road - 0.45, world.road - 0.3, foot))
     crossing = rng.uniform(9, 22) if rng.random() < 0.35 else -9.0
-    zebra = _band(z, crossing, crossing + 3, deep) * _band(across % 1.0, 0.2, 0.7, foot) * (side < world.road - 0.5)
+    zebra = (
+        _band(z, crossing, crossing + 3, deep)
+        * _band(across % 1.0, 0.2, 0.7, foot)
+        * (side < world.road - 0.5)
+    )
     paint = np.maximum(paint, zebra) * np.clip(0.8 + 0.25 * patch, 0.25, 1)
 
     slab = np.maximum(_band(z % 1.2, 0, 0.06, deep), _band(across % 0.9, 0, 0.04, foot))
@@ -112,7 +124,11 @@ def ground(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
         albedo.append(c + verge * (grass * grass_light - c))
     base = world.air + (3.0 if world.night else 7.0)
     heat = base + 1.1 * warmth + (1.6 if world.night else 1.0) * tracks * (1 - kerb)
-    heat = heat - (1.2 if world.night else 2.5) * pavement - (2.5 if world.night else 5.0) * verge * (1 + 0.25 * grain)
+    heat = (
+        heat
+        - (1.2 if world.night else 2.5) * pavement
+        - (2.5 if world.night else 5.0) * verge * (1 + 0.25 * grain)
+    )
     cover_z, cover_x = rng.uniform(5, 16), rng.uniform(-world.road, world.road) * 0.7
     cover = _edge(0.42 - np.hypot(across - cover_x, z - cover_z), np.maximum(foot, 0.5 * deep))
     albedo = [c * (1 - 0.45 * cover * (1 + 0.6 * np.sign(np.sin(40 * z)))) for c in albedo]
@@ -154,7 +170,9 @@ def facade(canvas: Canvas, world: World, rng: np.random.Generator, wall, style) 
     inside = (up < height - 0.9) & (up > style["storey"])
     glass = _band(u, low, high, foot_u) * _band(v, 0.28, 0.82, foot_v) * inside
     frame = _band(u, low - 0.05, high + 0.05, foot_u) * _band(v, 0.24, 0.87, foot_v) * inside - glass
-    cross = np.maximum(_band(u, (low + high) / 2 - 0.02, (low + high) / 2 + 0.02, foot_u), _band(v, 0.6, 0.64, foot_v))
+    cross = np.maximum(
+        _band(u, (low + high) / 2 - 0.02, (low + high) / 2 + 0.02, foot_u), _band(v, 0.6, 0.64, foot_v)
+    )
     frame, glass = frame + 0.8 * glass * cross, glass * (1 - 0.8 * cross)
     sill = _band(v, 0.2, 0.245, foot_v) * _band(u, low - 0.08, high + 0.08, foot_u) * inside
 
@@ -276,7 +294,9 @@ def tree(canvas: Canvas, world: World, rng: np.random.Generator, x: float, z: fl
     leaf = canvas.noise(mask, 0.6)
     cover = np.clip((1 - np.hypot(dx, dy * 0.95) + 0.16 * clump + 0.10 * leaf) * 6 + 0.5, 0, 1)
     cover *= np.clip(2.2 + 0.9 * leaf + 0.6 * clump, 0, 1)
-    light = np.clip(0.55 + 0.3 * (dy - math.copysign(0.6, -world.sun[0]) * dx) + 0.2 * clump + 0.22 * leaf, 0.08, 1.6)
+    light = np.clip(
+        0.55 + 0.3 * (dy - math.copysign(0.6, -world.sun[0]) * dx) + 0.2 * clump + 0.22 * leaf, 0.08, 1.6
+    )
     green = np.array((0.085, 0.13, 0.04)) * rng.uniform(0.7, 1.3) * rng.uniform(0.85, 1.15, 3)
     heat = world.air + (0.3 if world.night else 1.2) + 0.7 * clump + 0.4 * canvas.noise(mask, 1.0, 1)
     near = np.full_like(cover, 1 / z)
@@ -369,7 +389,10 @@ def stripes(canvas: Canvas, world: World, box, label: int) -> None:
     for first, colour in ((0, (0.05, 0.05, 0.05)), (1, (0.62, 0.45, 0.04))):
         pieces = list(zip(edges[first:-1:2], edges[first + 1 :: 2], strict=True))
         back = z + depth
-        top = [[(a, height, z), (b, height, z), (b, 0.6 * height, back), (a, 0.6 * height, back)] for a, b in pieces]
+        top = [
+            [(a, height, z), (b, height, z), (b, 0.6 * height, back), (a, 0.6 * height, back)]
+            for a, b in pieces
+        ]
         front = [[(a, 0, z - 0.1), (b, 0, z - 0.1), (b, height, z), (a, height, z)] for a, b in pieces]
         canvas.fill(list(map(canvas.camera.project, top)), colour, sun=0.8, **common)
         canvas.fill(list(map(canvas.camera.project, front)), colour, sun=0.4, **common)

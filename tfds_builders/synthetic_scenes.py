@@ -69,7 +69,9 @@ class SyntheticScenes(tfds.core.GeneratorBasedBuilder):
         size = (config.height, config.width)
 
         def label_map(classes):
-            return tfds.features.Image(shape=(*size, 1), dtype=np.uint8, encoding_format="png", doc=", ".join(classes))
+            return tfds.features.Image(
+                shape=(*size, 1), dtype=np.uint8, encoding_format="png", doc=", ".join(classes)
+            )
 
         return self.dataset_info_from_configs(
             description="Procedural street scenes, registered in visible light and infrared.",

@@ -188,7 +188,9 @@ def _best_shift(level: _Level, pose: Pose) -> tuple[float, float, Pose]:
     field = gradient_field(image, mask)
     theirs, ours = _spectra(field, mask, level.padded), level.spectra
     # Of x with x + shift: the correlation, both energies where the other image is, and the pixels in common.
-    correlation, energy, other, common = (_correlation(ours[i], theirs[j]) for i, j in ((0, 0), (1, 2), (2, 1), (2, 2)))
+    correlation, energy, other, common = (
+        _correlation(ours[i], theirs[j]) for i, j in ((0, 0), (1, 2), (2, 1), (2, 2))
+    )
     scores = correlation / np.sqrt(np.maximum(energy, 1e-3) * np.maximum(other, 1e-3))
     limits = [int(MAX_SHIFT * length) for length in level.shape]
     scores = np.where(common >= MIN_OVERLAP * level.shape[0] * level.shape[1], scores, 0)

@@ -72,7 +72,9 @@ def stretched_laplacian_max(visible: Luma, infrared: Luma) -> Luma:
     It tops the field's nine-metric rank, because stretching wins EN, SD, SF and AG. Arguments as `laplacian`.
     """
     fused = average(laplacian(visible, infrared), maximum(visible, infrared))
-    low, high = jnp.percentile(fused.reshape(fused.shape[0], -1), jnp.array([0.1, 99.9]), axis=1)[:, :, None, None]
+    low, high = jnp.percentile(fused.reshape(fused.shape[0], -1), jnp.array([0.1, 99.9]), axis=1)[
+        :, :, None, None
+    ]
     stretched = jnp.where(high > low, (fused - low) / jnp.where(high > low, high - low, 1), fused)
     return 0.3 * fused + 0.7 * jnp.clip(stretched, 0, 1)
 
@@ -132,7 +134,9 @@ def dwt_max(visible: Luma, infrared: Luma) -> Luma:
 def _require(image, pixels, name):
     height, width = image.shape[1:]
     if min(height, width) < pixels:
-        raise ValueError(f"baseline {name} got an image of {height}x{width} pixels; give at least {pixels}x{pixels}.")
+        raise ValueError(
+            f"baseline {name} got an image of {height}x{width} pixels; give at least {pixels}x{pixels}."
+        )
 
 
 def _stronger(x, y):
@@ -220,7 +224,9 @@ def _in_colour(rule: Rule) -> Fuse:
         fused = rule(ycbcr[..., 0], infrared[..., 0])
         return jnp.clip(ycbcr_to_rgb(ycbcr.at[..., 0].set(fused)), 0, 1)
 
-    fuse.__doc__ = f"Fuses with `{rule.__name__}`: visible (B, H, W, 3), infrared (B, H, W, 1) -> (B, H, W, 3)."
+    fuse.__doc__ = (
+        f"Fuses with `{rule.__name__}`: visible (B, H, W, 3), infrared (B, H, W, 1) -> (B, H, W, 3)."
+    )
     return fuse
 
 

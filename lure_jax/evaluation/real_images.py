@@ -107,7 +107,9 @@ def clean_images(
 ) -> dict[str, dict[str, np.ndarray]]:
     """The clean images of a split: folder -> stem -> image, at most `limit` of a folder."""
     return {
-        folder: {stem: read(data, f"{folder}/{part}", stem, modality) for stem in stems(data, folder, split, limit)}
+        folder: {
+            stem: read(data, f"{folder}/{part}", stem, modality) for stem in stems(data, folder, split, limit)
+        }
         for folder, part in CLEAN[modality].items()
     }
 

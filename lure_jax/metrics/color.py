@@ -41,7 +41,7 @@ def with_chroma(
     """The luma of one image with the chroma of another.
 
     Args:
-      rgb: (B, H, W, 3) in [0, 1], whose luma is kept.
+      rgb: (B, H, W, 3) about in [0, 1], whose luma is kept.
       reference: same shape.
       share: (B,) of the reference's chroma in the result, in [0, 1]; the rest is that of `rgb`.
 

@@ -43,7 +43,11 @@ def fence(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 def _shifted_sum(x, taps, axis, step):
     length = x.shape[axis] - (len(taps) - 1) * step
-    parts = [tap * jax.lax.slice_in_dim(x, k * step, k * step + length, axis=axis) for k, tap in enumerate(taps) if tap]
+    parts = [
+        tap * jax.lax.slice_in_dim(x, k * step, k * step + length, axis=axis)
+        for k, tap in enumerate(taps)
+        if tap
+    ]
     return functools.reduce(jnp.add, parts)
 
 

@@ -80,6 +80,8 @@ def evaluate_fused(
       ValueError: the images are too small.
     """
     return {
-        name: compiled(fused, infrared, visible, mask) if FUSION_METRICS[name].needs_source else compiled(fused, mask)
+        name: compiled(fused, infrared, visible, mask)
+        if FUSION_METRICS[name].needs_source
+        else compiled(fused, mask)
         for name, compiled in _COMPILED.items()
     }

@@ -16,7 +16,9 @@ def ssim_maps(
     Their product is the SSIM map; MS-SSIM takes the second alone at its finer scales.
     """
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    mean_x, mean_y, power, product = (gaussian_blur(z, WINDOW, SD, "valid") for z in (x, y, x * x + y * y, x * y))
+    mean_x, mean_y, power, product = (
+        gaussian_blur(z, WINDOW, SD, "valid") for z in (x, y, x * x + y * y, x * y)
+    )
     mean_product, mean_power = mean_x * mean_y, mean_x**2 + mean_y**2
     luminance = (2 * mean_product + c1) / (mean_power + c1)
     structure = (2 * (product - mean_product) + c2) / (power - mean_power + c2)

@@ -37,7 +37,9 @@ def draw_window(rng: jax.Array, batch: int) -> Window:
     return Window(share, top, left, jax.random.bernoulli(keys[3], shape=(batch,)))
 
 
-def warp(x: Float[Array, "B H W C"], window: Window) -> tuple[Float[Array, "B H W C"], Float[Array, "B H W"]]:
+def warp(
+    x: Float[Array, "B H W C"], window: Window
+) -> tuple[Float[Array, "B H W C"], Float[Array, "B H W"]]:
     """Magnifies each image's window to the full size, bilinearly.
 
     Windows are given in shares of the sides, so an image and its prediction at another stride go together.
@@ -73,7 +75,8 @@ def photometric(rng: jax.Array, image: Float[Array, "B H W C"]) -> Float[Array, 
     keys = jax.random.split(rng, 5)
     one = (image.shape[0], 1, 1, 1)
     gamma, contrast = (
-        most ** jax.random.uniform(key, one, minval=-1.0) for most, key in zip((GAMMA, CONTRAST), keys[:2], strict=True)
+        most ** jax.random.uniform(key, one, minval=-1.0)
+        for most, key in zip((GAMMA, CONTRAST), keys[:2], strict=True)
     )
     brightness = BRIGHTNESS * jax.random.uniform(keys[2], one, minval=-1.0)
     sd = jax.random.uniform(keys[3], one, maxval=NOISE)

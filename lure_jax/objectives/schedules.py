@@ -139,7 +139,9 @@ class _Dynamic:
         return Weights(fusion, consistency, guard * self.alpha(state.count))
 
 
-def ssvif_weights(alpha: optax.Schedule, window: int = 100, decay: float = 0.98) -> optax.schedules.StatefulSchedule:
+def ssvif_weights(
+    alpha: optax.Schedule, window: int = 100, decay: float = 0.98
+) -> optax.schedules.StatefulSchedule:
     r"""Weighs the fusion loss and the consistency loss by how fast each of them falls (SSVIF's stage 2).
 
     With moving averages :math:`\bar L_k` of both losses and no gradient anywhere,

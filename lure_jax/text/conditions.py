@@ -19,7 +19,9 @@ class Condition(NamedTuple):
 
 
 CONDITIONS = tuple(
-    Condition(modality, name) for modality, names in zip(MODALITIES, (VISIBLE, INFRARED), strict=True) for name in names
+    Condition(modality, name)
+    for modality, names in zip(MODALITIES, (VISIBLE, INFRARED), strict=True)
+    for name in names
 )
 _IDS = {condition: index for index, condition in enumerate(CONDITIONS)}
 

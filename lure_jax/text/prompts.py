@@ -27,7 +27,9 @@ PROMPT_CONDITIONS: Int[np.ndarray, "N"] = np.repeat(
 _FIRST = np.searchsorted(PROMPT_CONDITIONS, np.arange(len(CONDITIONS) + 1))
 
 
-def draw_prompts(rng: np.random.Generator, condition_ids: Sequence[int], slots: int) -> Int[np.ndarray, "{slots}"]:
+def draw_prompts(
+    rng: np.random.Generator, condition_ids: Sequence[int], slots: int
+) -> Int[np.ndarray, "{slots}"]:
     """One random paraphrase for each condition of an image.
 
     Args:

@@ -1,5 +1,6 @@
 """The error of this package that a user can repair: its message is one sentence saying how."""
 
+
 from lure_jax.errors import UserError
 
 

@@ -105,7 +105,9 @@ def make_plans(stages: Sequence[Stage], params: Any, *, ema: float, mesh: Mesh, 
         _check(stage, params, mesh)
         first = plans[-1].last if plans else 0
         factors, config = stage.objective.lr_factors, stage.config
-        schedule = steps.make_schedule(lr=config.lr, final_lr=config.final_lr, warmup=config.warmup, steps=stage.steps)
+        schedule = steps.make_schedule(
+            lr=config.lr, final_lr=config.final_lr, warmup=config.warmup, steps=stage.steps
+        )
         optimizer = steps.make_optimizer(
             schedule, name=config.optimizer, weight_decay=config.weight_decay, clip=config.clip, lr_factors=factors
         )

@@ -32,7 +32,9 @@ def test_gradient_is_the_transpose():
         out, pull = jax.vjp(f, jnp.asarray(IMAGE))
         cotangent = jax.random.normal(jax.random.key(1), out.shape)
         other = jax.random.normal(jax.random.key(2), IMAGE.shape)
-        np.testing.assert_allclose((pull(cotangent)[0] * other).sum(), (f(other) * cotangent).sum(), rtol=1e-4)
+        np.testing.assert_allclose(
+            (pull(cotangent)[0] * other).sum(), (f(other) * cotangent).sum(), rtol=1e-4
+        )
 
 
 def test_sobel_of_a_step_and_of_a_ramp():

@@ -113,7 +113,9 @@ def test_padding_does_not_count():
     pad = lambda x, value: jnp.pad(x, ((0, 0), (0, 21), (0, 12)), constant_values=value)  # noqa: E731
     mask = pad(jnp.ones(images[0].shape, bool), False)
     plain = evaluate_fused(*images)
-    padded = evaluate_fused(*(pad(x, value) for x, value in zip(images, (250, 3, jnp.nan), strict=True)), mask)
+    padded = evaluate_fused(
+        *(pad(x, value) for x, value in zip(images, (250, 3, jnp.nan), strict=True)), mask
+    )
     for name in plain:
         np.testing.assert_allclose(padded[name], plain[name], rtol=2e-6, err_msg=name)
 

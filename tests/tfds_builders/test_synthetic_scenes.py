@@ -106,7 +106,9 @@ def test_dense_labels_name_what_is_there(scenes):
 def test_pinhole_projection():
     pixels = CAMERA.project([(0, 1.5, 10), (2, 0, 10), (-1, 0, 30)])
     np.testing.assert_allclose(pixels, [(80, 55), (80 + 30, 55 + 22.5), (80 - 5, 55 + 7.5)])
-    np.testing.assert_allclose(CAMERA.upright(2.0, 10.0, base=0.5)([(0.5, 1.0)]), CAMERA.project([(2.5, 1.5, 10)]))
+    np.testing.assert_allclose(
+        CAMERA.upright(2.0, 10.0, base=0.5)([(0.5, 1.0)]), CAMERA.project([(2.5, 1.5, 10)])
+    )
 
 
 def test_a_person_has_the_size_the_pinhole_model_gives():
@@ -186,7 +188,9 @@ def test_headlights_glare_in_the_visible_only():
 def test_print_on_a_sign_does_not_show_in_infrared():
     canvas = empty_canvas()
     sign(canvas, NIGHT, np.random.default_rng(0), 0.0, 6.0)
-    board = canvas.mask([CAMERA.upright(0.0, 6.0)([(-0.25, 2.45), (0.25, 2.45), (0.25, 2.95), (-0.25, 2.95)])])
+    board = canvas.mask(
+        [CAMERA.upright(0.0, 6.0)([(-0.25, 2.45), (0.25, 2.45), (0.25, 2.95), (-0.25, 2.95)])]
+    )
     reflectance = canvas.planes[0, board.rows, board.cols]
     assert reflectance.std() > 0.1
     assert canvas.planes[HEAT, board.rows, board.cols].std() < 0.6
