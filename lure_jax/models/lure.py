@@ -11,10 +11,8 @@ from lure_jax.models.blocks import (
     BRANCH_SCALE,
     Conv3x3,
     Dtype,
-    GramAttention,
     Mask,
     Pointwise,
-    SeparableConv3x3,
     TransformerBlock,
     identity_init,
     image_wide,
@@ -25,7 +23,9 @@ from lure_jax.models.blocks import (
     shuffle,
     unshuffle,
 )
+from lure_jax.models.fuser import Fuser
 from lure_jax.models.scene_statistics import scene_statistics
+from lure_jax.models.sizes import Sizes
 from lure_jax.models.stripes import stripe_offsets
 from lure_jax.models.tga import InnerResidualBlock
 from lure_jax.text.clip_prompts import PromptTokens
@@ -55,54 +55,6 @@ class Latent(NamedTuple):
 
     z: Float[Array, "B h w Z"]
     features: tuple[Float[Array, "B h w c"], ...]
-
-
-class Sizes(NamedTuple):
-    """A preset: strides, widths and depths of the three parts (method: table of A2)."""
-
-    stem: int
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
-    heads: tuple[int, ...]
-    latent: int
-    decoder_blocks: int
-    fuser_blocks: int
-    text: int
-    expansion: float = 2.66
-    lite: bool = False
-    per_pixel: bool = True  # text acts by TGA; else on whole channels
-    inner_residual: bool = True
-
-    @property
-    def multiple(self) -> int:
-        """Image sides are padded to multiples of this many pixels."""
-        return self.stem * 2 ** (len(self.widths) - 1)
-
-    @property
-    def feature_widths(self) -> tuple[int, ...]:
-        """Channels of the feature pyramid, finest map first."""
-        return self.widths[1:]
-
-    @property
-    def feature_stride(self) -> int:
-        """Pixels of the image a pixel of the finest feature map; each further map has twice as many."""
-        return 2 * self.stem
-
-    def heads_at(self, level: int) -> int:
-        """Heads of a level's channel attention; the lite form has none at the stem's resolution."""
-        return 0 if self.lite and level == 0 else self.heads[level]
-
-
-PRESETS = {
-    "tiny": Sizes(2, (16, 36, 80), (1, 1, 2), (1, 2, 4), 24, 1, 1, 64, 1.5, True),
-    "small": Sizes(2, (32, 64, 128, 256), (2, 2, 2, 2), (1, 2, 4, 8), 64, 2, 2, 128),
-    "base": Sizes(1, (48, 96, 192, 384), (2, 2, 2, 2), (1, 2, 4, 8), 96, 4, 2, 512),
-    "large": Sizes(1, (48, 96, 192, 384), (4, 6, 6, 8), (1, 2, 4, 8), 96, 4, 2, 512),
-}
-PRESETS |= {  # for comparison: configs/ablations.py
-    "tiny_channel_affine": PRESETS["tiny"]._replace(per_pixel=False),
-    "tiny_no_inner_residual": PRESETS["tiny"]._replace(inner_residual=False),
-}
 
 
 def level_mask(mask: Mask, level: int) -> Mask:
@@ -228,33 +180,6 @@ class Decoder(nn.Module):
             x = block(x, mask)
         x = Conv3x3(pixels, init=identity_init(pixels), dtype=self.dtype, name="conv")(x, mask)
         return shuffle(x, sizes.stem).astype(jnp.float32)
-
-
-class Fuser(nn.Module):
-    """F_u(z_v, z_i): channel cross-attention both ways, a soft choice w per pixel and channel, and a remainder R.
-
-    z_f = w z_v + (1-w) z_i + R; R's last convolution starts at zero (LURE; reconstruction).
-    """
-
-    sizes: Sizes
-    dtype: Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, z_v: Float[Array, "B h w Z"], z_i: Float[Array, "B h w Z"], mask: Mask = None):
-        """Args: both latents and the mask (B,h,w,1). Returns z_f (B,h,w,Z) and w (B,h,w,Z) in (0,1)."""
-        sizes, channels = self.sizes, self.sizes.latent
-        cross = dict(heads=sizes.heads[0], scale=BRANCH_SCALE, dtype=self.dtype)
-        c_v = z_v + GramAttention(name="visible_reads", **cross)(z_v, z_i, mask)
-        c_i = z_i + GramAttention(name="infrared_reads", **cross)(z_i, z_v, mask)
-        both = jnp.concatenate([c_v, c_i], -1).astype(self.dtype)
-        conv = SeparableConv3x3 if sizes.lite else Conv3x3
-        w = nn.sigmoid(conv(channels, dtype=self.dtype, name="choice")(both, mask).astype(jnp.float32))
-        rest = Pointwise(channels, dtype=self.dtype, name="rest_in")(both)
-        for i in range(sizes.fuser_blocks):
-            block = TransformerBlock(sizes.heads_at(0), sizes.expansion, sizes.lite, dtype=self.dtype, name=f"rest_{i}")
-            rest = block(rest, mask)
-        rest = conv(channels, init=nn.initializers.zeros, dtype=self.dtype, name="rest_out")(rest, mask)
-        return w * z_v + (1 - w) * z_i + rest.astype(jnp.float32), w
 
 
 class Lure(nn.Module):

@@ -4,18 +4,19 @@ import jax
 import jax.numpy as jnp
 
 from lure_jax.errors import UserError
-from lure_jax.models import lure, segmentation, two_stream
+from lure_jax.models import segmentation, two_stream
 from lure_jax.models.blocks import REMAT
 from lure_jax.models.detection import Detector
 from lure_jax.models.lure import Lure
 from lure_jax.models.segmentation import Heads, Segmenter
+from lure_jax.models.sizes import PRESETS as LURE_PRESETS
 from lure_jax.models.two_stream import TwoStream
 from lure_jax.text.clip_prompts import PromptTokens, encode_prompts
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 JUDGES = {"segmenter": Segmenter, "detector": Detector}  # networks that judge fused images
 PRESETS = {
-    "lure": lure.PRESETS,
+    "lure": LURE_PRESETS,
     "two_stream": two_stream.PRESETS,
     **dict.fromkeys(JUDGES, segmentation.PRESETS),
 }

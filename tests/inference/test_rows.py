@@ -19,7 +19,7 @@ def compare():
     from lure_jax.inference.fuser import Fuser
     from lure_jax.inference.weights import Released
     from lure_jax.models import registry
-    from lure_jax.models.lure import Sizes
+    from lure_jax.models.sizes import Sizes
     from lure_jax.models.two_stream import TwoStreamSizes
 
     # widths of a few channels, for compilations of a few seconds

@@ -12,7 +12,7 @@ from lure_jax.errors import UserError
 from lure_jax.inference import buckets, tiles
 from lure_jax.inference.fuser import Fuser
 from lure_jax.inference.weights import load
-from lure_jax.models import lure, two_stream
+from lure_jax.models import sizes, two_stream
 from lure_jax.models.scene_statistics import scene_statistics
 
 IMAGES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "images"
@@ -120,7 +120,7 @@ def test_what_holds_the_image_is_taken_from_the_tiles():
 
 
 def test_every_preset_has_its_memory_measured():
-    presets = {("lure", name) for name in lure.PRESETS} | {("two_stream", name) for name in two_stream.PRESETS}
+    presets = {("lure", name) for name in sizes.PRESETS} | {("two_stream", name) for name in two_stream.PRESETS}
     assert set(tiles.BYTES_PER_PIXEL) == presets
 
 

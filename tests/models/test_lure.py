@@ -10,7 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from lure_jax.models import registry
-from lure_jax.models.lure import PRESETS, Lure, Sizes, mix_features
+from lure_jax.models.lure import Lure, mix_features
+from lure_jax.models.sizes import PRESETS, Sizes
 from lure_jax.text.conditions import condition_id
 from lure_jax.text.prompts import prompt_ids
 
@@ -191,7 +192,7 @@ def test_tiny_fuses_640x480_for_about_ten_gigaflop(tiny):
     model, params, _ = tiny
     shapes = [jax.ShapeDtypeStruct((1, 480, 640, channels), jnp.float32) for channels in (3, 1)]
     traced = jax.make_jaxpr(lambda v, i: fuse(model, params, v, i).image)(*shapes)
-    assert products(traced.jaxpr) < 10.1e9
+    assert products(traced.jaxpr) < 10.25e9
 
 
 def test_widths_divide_among_heads():

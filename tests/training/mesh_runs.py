@@ -12,8 +12,9 @@ import numpy as np
 
 from configs import common
 from lure_jax.models import registry as models
-from lure_jax.models.lure import Lure, Sizes
+from lure_jax.models.lure import Lure
 from lure_jax.models.segmentation import Heads, HeadSizes
+from lure_jax.models.sizes import Sizes
 from lure_jax.models.two_stream import TwoStream, TwoStreamSizes
 from lure_jax.objectives import registry as objectives
 from lure_jax.objectives.schedules import start_average
