@@ -10,7 +10,7 @@ RESTORATION = common.REAL_RESTORATION + common.MORE_NOISE + common.SOME_SYNTHETI
 def get_config():
     config = common.lure("tiny", RESTORATION, common.REAL_FUSION)
     # No joint stage: what the decoder gains for fusion, it loses in restoring
-    config.recipe = ("space", "polish", "settle", "noise", "whole", "tokens", "rule", "clean")
+    config.recipe = ("space", "polish", "settle", "noise", "whole", "tokens", "rule", "clean", "conditions")
     config.stages.space = restoration(steps=10500, crop=64, lr=6e-3, final_lr=1e-4)
     config.stages.polish = restoration(steps=800, crop=128, lr=1e-3, pseudo=0.5)
     config.stages.settle = restoration(steps=2400, crop=64, lr=7e-4, pseudo=1.0)
@@ -21,14 +21,21 @@ def get_config():
     config.stages.tokens = common.stage(
         "lure_tokens", "restoration", steps=450, batch=3, crop=288, lr=4e-3, weight_decay=0.0, pseudo=0.0, align=0.0
     )
-    config.stages.rule = common.stage("lure_rule", "fusion", steps=6000, batch=2, crop=256, lr=2e-3)
-    config.stages.clean = common.stage("lure_clean", "fusion", steps=2000, batch=2, crop=256, lr=2e-3, weight_decay=0.0)
+    config.stages.rule = common.stage(
+        "lure_rule", "fusion", steps=6000, batch=2, crop=256, lr=4e-3, optimizer="muon", weight_decay=0.01
+    )
+    config.stages.clean = common.stage(
+        "lure_clean", "fusion", steps=700, batch=2, crop=256, lr=2e-3, optimizer="muon", weight_decay=0.01
+    )
     for stage in (config.stages.rule, config.stages.clean):
         # Without lightness, SCD and MI turn a day's sky as dark as the infrared one; with more, contrast is lost
         stage.loss = dict(
-            intensity=3.0, gradient=5.0, colour=24.0, information=1.5, edges=15.0, differences=2.2, similarity=6.0,
-            overshoot=150.0, mutual=0.4, lightness=30.0,
+            intensity=3.0, gradient=5.0, colour=24.0, information=1.6, edges=17.0, differences=3.2, similarity=8.5,
+            overshoot=150.0, mutual=0.45, lightness=120.0,
         )  # fmt: skip
+    config.stages.conditions = common.stage(
+        "lure_conditions", "fusion", steps=2400, batch=2, crop=256, lr=3e-3, weight_decay=0.0
+    )
     # One of a dozen conditions, noise would come too seldom: haze moves all pixels the same way, noise each its own
     config.data.condition_weights = ConfigDict({"visible": {"noise": 7.0}, "infrared": {"noise": 2.0, "stripe": 2.0}})
     config.data.infrared_share = 0.35

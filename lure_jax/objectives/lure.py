@@ -4,6 +4,7 @@ After LURE (arXiv 2503.07033); reconstruction.
 """
 
 import dataclasses
+from collections.abc import Collection
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array
 
 from lure_jax.errors import UserError
-from lure_jax.metrics.color import luma
+from lure_jax.metrics.color import luma, with_chroma
 from lure_jax.models.lure import FusionOutput, Latent, Lure, mix_features
 from lure_jax.objectives.fusion import FusionWeights, fusion_losses
 from lure_jax.objectives.objective import Objective
@@ -32,6 +33,8 @@ PSEUDO = 0.3  # method: 1, with which reproducing clean images, never done, kept
 CONDITION = 0.05
 LATENT = 0.1
 REPRODUCTION = 50.0
+RESTORATION = 0.5
+FROM_REAL_PAIRS = ("low_light", "noise")  # conditions that the fusion pool only has an imitation of
 LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
@@ -187,25 +190,79 @@ def clean(model: Lure, stage) -> Objective:
     Raises:
       UserError: the model's text source has no tokens of its own for each condition.
     """
-    if model.text_source != "table":
-        raise UserError(
-            f"config.model.text={model.text_source!r} has no tokens that stand for clean images alone, which "
-            "config.stages.*.objective='lure_clean' trains; choose config.model.text='table', or 'lure_rule'."
-        )
+    _check_table(model, "lure_clean")
     weight = stage.get("reproduction", REPRODUCTION)
-    own = jnp.asarray([condition.name == "clean" for condition in CONDITIONS])[:, None, None]
 
     def loss(params, batch, rng, step, aux):
         del rng, step
-        table = params["text"]["table"]
-        params = params | {"text": {"table": jnp.where(own, table, stop_gradient(table))}}
+        params = _training_tokens(params, ("clean",))
         _, good, total, terms = judge_batch(model, stage, params, batch)
-        for modality, latent in zip(MODALITIES, good.sources, strict=True):
-            image = batch[f"{modality}_reference"]
-            copy = model.apply({"params": params}, latent.z, method="decode")[:, : image.shape[1], : image.shape[2]]
-            image = jnp.broadcast_to(image, copy.shape)
+        for modality, (copy, image) in decoded(model, params, good.sources, batch).items():
             terms[f"reproduction_{modality}"] = image_loss(copy, image)
             total += weight * terms[f"reproduction_{modality}"]
         return total, (terms, aux)
 
     return Objective("lure_clean", loss, {"encoder": 0.0, "decoder": 0.0})
+
+
+def conditions(model: Lure, stage) -> Objective:
+    """The tokens of conditions alone: what a bad pair is fused into is to be what its clean pair is fused into.
+
+    Ours, for when fuser and "clean" have moved on. L(fused bad, fused clean) + r (L_rec(visible) + L_rec(infrared)),
+    each the image loss; the fused clean pair has the visible image's chroma and no gradient. The tokens of "clean" and
+    those of `FROM_REAL_PAIRS` rest.
+
+    Args:
+      model: the network, with the text source "table".
+      stage: the stage's config; r is `restoration` (0.5 if it is not given).
+
+    Returns:
+      An objective over the fusion pool.
+
+    Raises:
+      UserError: the model's text source has no tokens of its own for each condition.
+    """
+    _check_table(model, "lure_conditions")
+    weight = stage.get("restoration", RESTORATION)
+    trained = {condition.name for condition in CONDITIONS} - {"clean", *FROM_REAL_PAIRS}
+
+    def loss(params, batch, rng, step, aux):
+        del rng, step
+        params = _training_tokens(params, trained)
+        good = stop_gradient(fuse_batch(model, params, batch, "_reference").output.image)
+        target = jnp.clip(with_chroma(good, batch["visible_reference"], jnp.ones(len(good))), 0, 1)
+        bad = fuse_batch(model, params, batch)
+        terms = {"fused": image_loss(bad.output.image, target)}
+        total, metrics = terms["fused"], {"psnr_fused": psnr(bad.output.image, target)}
+        for modality, (restored, image) in decoded(model, params, bad.sources, batch).items():
+            terms[f"restoration_{modality}"] = image_loss(restored, image)
+            metrics[f"psnr_{modality}"] = psnr(restored, image)
+            total += weight * terms[f"restoration_{modality}"]
+        return total, (terms | metrics, aux)
+
+    return Objective("lure_conditions", loss, dict.fromkeys(("encoder", "decoder", "fuser"), 0.0))
+
+
+def decoded(model: Lure, params, sources: tuple[Latent, Latent], batch) -> dict[str, tuple[Array, Array]]:
+    """Of each modality the decoded latent and the clean image, both (B,H,W,3)."""
+    pairs = {}
+    for modality, latent in zip(MODALITIES, sources, strict=True):
+        image = batch[f"{modality}_reference"]
+        copy = model.apply({"params": params}, latent.z, method="decode")[:, : image.shape[1], : image.shape[2]]
+        pairs[modality] = copy, jnp.broadcast_to(image, copy.shape)
+    return pairs
+
+
+def _check_table(model: Lure, objective: str) -> None:
+    if model.text_source != "table":
+        raise UserError(
+            f"config.model.text={model.text_source!r} has no tokens that stand for one condition alone, which "
+            f"config.stages.*.objective={objective!r} trains; choose config.model.text='table', or 'lure_rule'."
+        )
+
+
+def _training_tokens(params, names: Collection[str]):
+    """The parameters, of whose tokens only those of the named conditions have a gradient."""
+    chosen = jnp.asarray([condition.name in names for condition in CONDITIONS])[:, None, None]
+    table = params["text"]["table"]
+    return params | {"text": {"table": jnp.where(chosen, table, stop_gradient(table))}}

@@ -12,6 +12,7 @@ OBJECTIVES = {
     "lure_tokens": lure.tokens,
     "lure_rule": lure.rule,
     "lure_clean": lure.clean,
+    "lure_conditions": lure.conditions,
     "lure_joint": lure.joint,
     "segmentation": supervised.segmentation,
     "detection": supervised.detection,

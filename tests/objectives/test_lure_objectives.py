@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from lure_jax.metrics.color import rgb_to_ycbcr, ycbcr_to_rgb
 from lure_jax.models import registry as models
 from lure_jax.objectives import registry
 from lure_jax.objectives.unified import image_loss
@@ -154,10 +155,41 @@ def test_clean_trains_the_fuser_and_the_tokens_of_clean_images_alone(model, para
     assert factors == {"encoder": 0.0, "decoder": 0.0} and size(gradient["fuser"]) > 0
 
 
-def test_clean_needs_tokens_of_its_own():
+def test_conditions_compares_with_what_the_clean_pair_is_fused_into(model, params, fusion):
+    value, m, _ = evaluate("lure_conditions", model, params, fusion, ("text",), restoration=2.0)
+    expected = m["fused"] + 2 * (m["restoration_visible"] + m["restoration_infrared"])
+    assert value == pytest.approx(expected, rel=1e-5)
+    one = {name: images[1:] for name, images in fusion.items()}  # the second pair is clean
+    clean = [model.apply({"params": params}, one[f"{m}_prompt_ids"], method="tokens") for m in ("visible", "infrared")]
+    fuse = jax.jit(lambda params, v, i: model.apply({"params": params}, v, i, *clean).image)
+    own = rgb_to_ycbcr(fuse(params, one["visible"], one["infrared"]))
+    target = ycbcr_to_rgb(own.at[..., 1:].set(rgb_to_ycbcr(one["visible"])[..., 1:]))
+    _, m, _ = evaluate(
+        "lure_conditions", model, params, jax.tree.map(lambda a: a[[1, 1]], fusion), ("text",), restoration=2.0
+    )
+    assert m["fused"] == pytest.approx(float(image_loss(ycbcr_to_rgb(own), jnp.clip(target, 0, 1))), rel=1e-2)
+
+
+def test_conditions_trains_the_tokens_of_conditions_without_real_pairs_alone(model, params, fusion):
+    blur = {
+        f"{m}_prompt_ids": jnp.asarray([prompt_ids([condition_id(m, "blur")], 2)] * 2) for m in ("visible", "infrared")
+    }
+    for batch, trained in (
+        (fusion | blur, {condition_id(m, "blur") for m in ("visible", "infrared")}),
+        (fusion, set()),
+    ):
+        _, _, gradient = evaluate("lure_conditions", model, params, batch, ("text",), restoration=2.0)
+        table = np.abs(np.asarray(gradient["text"]["table"])).max((1, 2))
+        assert set(np.flatnonzero(table)) == trained  # noise, the second batch's, has real pairs
+    factors = registry.build(stage("lure_conditions"), model).lr_factors
+    assert factors == dict.fromkeys(("encoder", "decoder", "fuser"), 0.0)
+
+
+@pytest.mark.parametrize("objective", ["lure_clean", "lure_conditions"])
+def test_conditions_need_tokens_of_their_own(objective):
     one_hot = models.build(ConfigDict(dict(name="lure", preset="tiny", text="one_hot", dtype="float32", remat=False)))
-    with pytest.raises(ValueError, match="text='one_hot' has no tokens .* choose config.model.text='table'"):
-        registry.build(stage("lure_clean"), one_hot)
+    with pytest.raises(ValueError, match=f"one_hot' has no tokens .*{objective}.* choose config.model.text='table'"):
+        registry.build(stage(objective), one_hot)
 
 
 def test_crops_too_small_for_the_loss_are_named(model, params, fusion):
