@@ -161,12 +161,17 @@ def test_conditions_compares_with_what_the_clean_pair_is_fused_into(model, param
     assert value == pytest.approx(expected, rel=1e-5)
     one = {name: images[1:] for name, images in fusion.items()}  # the second pair is clean
     clean = [model.apply({"params": params}, one[f"{m}_prompt_ids"], method="tokens") for m in ("visible", "infrared")]
-    fuse = jax.jit(lambda params, v, i: model.apply({"params": params}, v, i, *clean).image)
+
+    @jax.jit
+    def fuse(params, v, i):
+        apply = functools.partial(model.apply, {"params": params})
+        latents = [apply(*image_and_text, method="encode") for image_and_text in zip((v, i), clean, strict=True)]
+        return apply(apply(*latents, method="fuse")[0], method="decode")
+
     own = rgb_to_ycbcr(fuse(params, one["visible"], one["infrared"]))
     target = ycbcr_to_rgb(own.at[..., 1:].set(rgb_to_ycbcr(one["visible"])[..., 1:]))
-    _, m, _ = evaluate(
-        "lure_conditions", model, params, jax.tree.map(lambda a: a[[1, 1]], fusion), ("text",), restoration=2.0
-    )
+    twice = jax.tree.map(lambda a: a[jnp.array([1, 1])], fusion)
+    _, m, _ = evaluate("lure_conditions", model, params, twice, ("text",), restoration=2.0)
     assert m["fused"] == pytest.approx(float(image_loss(ycbcr_to_rgb(own), jnp.clip(target, 0, 1))), rel=1e-2)
 
 
