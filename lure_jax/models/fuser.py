@@ -24,7 +24,7 @@ BLOCKS = 2
 def enlarge(x: Float[Array, "B h w C"], factor: int, mask: Mask = None) -> Float[Array, "B h*f w*f C"]:
     """Linear interpolation between pixel centres that mixes in nothing from beyond the border, or where the mask is 0.
 
-    As `jax.image.resize(x, ..., "linear")`, but that knows no mask, and no sizes that are symbols until run time.
+    As `jax.image.resize(x, ..., "linear")`, but that knows no mask, and multiplies by matrices of the image's size.
     """
     inside = jnp.ones_like(x[:1, ..., :1]) if mask is None else (mask > 0).astype(x.dtype)
     values, shares = _stretched(x * inside, factor), _stretched(inside, factor)
@@ -64,8 +64,10 @@ class Surroundings(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], mask: Mask = None) -> Float[Array, "B h w F"]:
         """Sides are multiples of `POOL`, the mask's too."""
+        batch, height, width, channels = x.shape
         mask = None if mask is None else mask[:, ::POOL, ::POOL]
-        x = Pointwise(self.width, dtype=self.dtype, name="in")(nn.avg_pool(x, (POOL, POOL), (POOL, POOL)))
+        x = x.reshape(batch, height // POOL, POOL, width // POOL, POOL, channels).mean((2, 4))
+        x = Pointwise(self.width, dtype=self.dtype, name="in")(x)
         for i in range(BLOCKS):
             x = TransformerBlock(0, self.expansion, True, BRANCH_SCALE, self.dtype, name=f"block_{i}")(x, mask)
         x = Pointwise(self.features, init=nn.initializers.zeros, dtype=self.dtype, name="out")(x)

@@ -34,7 +34,7 @@ CONDITION = 0.05
 LATENT = 0.1
 REPRODUCTION = 50.0
 RESTORATION = 0.5
-FROM_REAL_PAIRS = ("low_light", "noise")  # conditions that the fusion pool only has an imitation of
+SETTLED = ("low_light", "noise")  # tokens that have met real pairs; restoration loses where they follow the fusion pool
 LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
@@ -210,7 +210,7 @@ def conditions(model: Lure, stage) -> Objective:
 
     Ours, for when fuser and "clean" have moved on. L(fused bad, fused clean) + r (L_rec(visible) + L_rec(infrared)),
     each the image loss; the fused clean pair has the visible image's chroma and no gradient. The tokens of "clean" and
-    those of `FROM_REAL_PAIRS` rest.
+    those of `SETTLED` rest, if nothing decays.
 
     Args:
       model: the network, with the text source "table".
@@ -224,7 +224,7 @@ def conditions(model: Lure, stage) -> Objective:
     """
     _check_table(model, "lure_conditions")
     weight = stage.get("restoration", RESTORATION)
-    trained = {condition.name for condition in CONDITIONS} - {"clean", *FROM_REAL_PAIRS}
+    trained = {condition.name for condition in CONDITIONS} - {"clean", *SETTLED}
 
     def loss(params, batch, rng, step, aux):
         del rng, step

@@ -159,20 +159,20 @@ def test_conditions_compares_with_what_the_clean_pair_is_fused_into(model, param
     value, m, _ = evaluate("lure_conditions", model, params, fusion, ("text",), restoration=2.0)
     expected = m["fused"] + 2 * (m["restoration_visible"] + m["restoration_infrared"])
     assert value == pytest.approx(expected, rel=1e-5)
-    one = {name: images[1:] for name, images in fusion.items()}  # the second pair is clean
-    clean = [model.apply({"params": params}, one[f"{m}_prompt_ids"], method="tokens") for m in ("visible", "infrared")]
 
-    @jax.jit
-    def fuse(params, v, i):
+    @functools.partial(jax.jit, static_argnums=2)
+    def fuse(params, batch, suffix, prompts):
         apply = functools.partial(model.apply, {"params": params})
-        latents = [apply(*image_and_text, method="encode") for image_and_text in zip((v, i), clean, strict=True)]
+        texts = [apply(ids, method="tokens") for ids in prompts]
+        images = [batch[f"{m}{suffix}"] for m in ("visible", "infrared")]
+        latents = [apply(image, text, method="encode") for image, text in zip(images, texts, strict=True)]
         return apply(apply(*latents, method="fuse")[0], method="decode")
 
-    own = rgb_to_ycbcr(fuse(params, one["visible"], one["infrared"]))
-    target = ycbcr_to_rgb(own.at[..., 1:].set(rgb_to_ycbcr(one["visible"])[..., 1:]))
-    twice = jax.tree.map(lambda a: a[jnp.array([1, 1])], fusion)
-    _, m, _ = evaluate("lure_conditions", model, params, twice, ("text",), restoration=2.0)
-    assert m["fused"] == pytest.approx(float(image_loss(ycbcr_to_rgb(own), jnp.clip(target, 0, 1))), rel=1e-2)
+    clean = [jnp.asarray([prompt_ids([clean_id(m)], 2)] * 2) for m in ("visible", "infrared")]
+    own = rgb_to_ycbcr(fuse(params, fusion, "_reference", clean))
+    target = ycbcr_to_rgb(own.at[..., 1:].set(rgb_to_ycbcr(fusion["visible_reference"])[..., 1:]))
+    bad = fuse(params, fusion, "", [fusion[f"{m}_prompt_ids"] for m in ("visible", "infrared")])
+    assert m["fused"] == pytest.approx(float(image_loss(bad, jnp.clip(target, 0, 1))), rel=1e-3)
 
 
 def test_conditions_trains_the_tokens_of_conditions_without_real_pairs_alone(model, params, fusion):
