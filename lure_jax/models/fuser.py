@@ -15,9 +15,8 @@ from lure_jax.models.blocks import (
     SeparableConv3x3,
     TransformerBlock,
 )
-from lure_jax.models.sizes import Sizes
+from lure_jax.models.sizes import POOL, Sizes
 
-POOL = 4  # latents of a pixel of the surroundings, along each side
 BLOCKS = 2
 
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+POOL = 4  # latents of a pixel of the fuser's surroundings, along each side
+
 
 class Sizes(NamedTuple):
     """A preset: strides, widths and depths of the three parts (method: table of A2)."""
@@ -23,7 +25,7 @@ class Sizes(NamedTuple):
     @property
     def multiple(self) -> int:
         """Image sides are padded to multiples of this many pixels."""
-        return self.stem * 2 ** (len(self.widths) - 1)
+        return self.stem * max(2 ** (len(self.widths) - 1), POOL if self.surroundings else 1)
 
     @property
     def feature_widths(self) -> tuple[int, ...]:

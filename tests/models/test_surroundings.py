@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lure_jax.models.fuser import POOL, Surroundings, enlarge
+from lure_jax.models.fuser import Surroundings, enlarge
+from lure_jax.models.sizes import POOL
 
 
 @pytest.mark.parametrize("factor", [2, 4])
