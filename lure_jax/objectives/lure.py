@@ -35,6 +35,7 @@ LATENT = 0.1
 REPRODUCTION = 50.0
 RESTORATION = 0.5
 SETTLED = ("low_light", "noise")  # tokens that have met real pairs; restoration loses where they follow the fusion pool
+TEXT_ALONE = dict.fromkeys(("encoder", "decoder", "fuser"), 0.0)  # learning-rate factors: all but the text rests
 LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
@@ -92,8 +93,7 @@ def tokens(model: Lure, stage) -> Objective:
 
     Ours. With `pseudo=0`, `align=0` and no decay, the tokens of conditions that no sample has stay what they are.
     """
-    frozen = dict.fromkeys(("encoder", "decoder", "fuser"), 0.0)
-    return dataclasses.replace(space(model, stage), name="lure_tokens", lr_factors=frozen)
+    return dataclasses.replace(space(model, stage), name="lure_tokens", lr_factors=TEXT_ALONE)
 
 
 def clean_prompts(modality: str, batch: int) -> Array:
@@ -240,7 +240,7 @@ def conditions(model: Lure, stage) -> Objective:
             total += weight * terms[f"restoration_{modality}"]
         return total, (terms | metrics, aux)
 
-    return Objective("lure_conditions", loss, dict.fromkeys(("encoder", "decoder", "fuser"), 0.0))
+    return Objective("lure_conditions", loss, TEXT_ALONE)
 
 
 def decoded(model: Lure, params, sources: tuple[Latent, Latent], batch) -> dict[str, tuple[Array, Array]]:
