@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, Int
 from lure_jax.inference.prompt import SLOTS, Prompt, answer_auto, keeps_colour
 from lure_jax.inference.weights import Released
 from lure_jax.metrics.color import with_chroma
-from lure_jax.models.blocks import Depthwise3x3, masked
+from lure_jax.models.blocks import Depthwise3x3
 from lure_jax.models.lure import Lure
+from lure_jax.models.masks import masked
 from lure_jax.text.conditions import MODALITIES
 from lure_jax.text.source import Text
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-Mask = Float[Array, "B H W 1"] | None  # a pixel's share in what is summed over the image; 0 on padding
+from lure_jax.models.masks import Mask, masked, shared
+
 Dtype = jax.typing.DTypeLike
 
 STATISTICS = "statistics"  # the Flax collection of what is summed over the whole image
@@ -46,24 +47,6 @@ def rematerialised(block: type[nn.Module], remat: str) -> type[nn.Module]:
     "none" keeps all, "blocks" only the block's input, "dots" also what its 1x1 convolutions give.
     """
     return block if remat == "none" else nn.remat(block, policy=REMAT[remat])
-
-
-def masked(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B H W C"]:
-    """Zeroes what padding added, so that a convolution sees the border of the unpadded image."""
-    return x if mask is None else x * (mask > 0).astype(x.dtype)
-
-
-def shared(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B H W C"]:
-    """Each pixel times its share: one factor of a product that is summed over the image."""
-    return x if mask is None else x * mask.astype(x.dtype)
-
-
-def masked_mean(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B C"]:
-    """Mean over the pixels that belong to the image, weighted by their shares, in float32."""
-    x = x.astype(jnp.float32)
-    if mask is None:
-        return x.mean((1, 2))
-    return (x * mask).sum((1, 2)) / jnp.maximum(mask.sum((1, 2)), 1.0)
 
 
 def image_wide(module: nn.Module, name: str, measured: Any) -> Any:

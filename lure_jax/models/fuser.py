@@ -10,11 +10,11 @@ from lure_jax.models.blocks import (
     Conv3x3,
     Dtype,
     GramAttention,
-    Mask,
     Pointwise,
     SeparableConv3x3,
     TransformerBlock,
 )
+from lure_jax.models.masks import Mask, coarser
 from lure_jax.models.sizes import POOL, Sizes
 
 BLOCKS = 2
@@ -64,7 +64,7 @@ class Surroundings(nn.Module):
     def __call__(self, x: Float[Array, "B h w C"], mask: Mask = None) -> Float[Array, "B h w F"]:
         """Sides are multiples of `POOL`, the mask's too."""
         batch, height, width, channels = x.shape
-        mask = None if mask is None else mask[:, ::POOL, ::POOL]
+        mask = coarser(mask, POOL)
         x = x.reshape(batch, height // POOL, POOL, width // POOL, POOL, channels).mean((2, 4))
         x = Pointwise(self.width, dtype=self.dtype, name="in")(x)
         for i in range(BLOCKS):

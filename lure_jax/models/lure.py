@@ -11,19 +11,17 @@ from lure_jax.models.blocks import (
     BRANCH_SCALE,
     Conv3x3,
     Dtype,
-    Mask,
     Pointwise,
     TransformerBlock,
     identity_init,
     image_wide,
-    masked,
-    masked_mean,
     rematerialised,
     scaled_init,
     shuffle,
     unshuffle,
 )
 from lure_jax.models.fuser import Fuser
+from lure_jax.models.masks import Mask, coarser, finer, masked, masked_mean
 from lure_jax.models.scene_statistics import scene_statistics
 from lure_jax.models.sizes import Sizes
 from lure_jax.models.stripes import stripe_offsets
@@ -55,16 +53,6 @@ class Latent(NamedTuple):
 
     z: Float[Array, "B h w Z"]
     features: tuple[Float[Array, "B h w c"], ...]
-
-
-def level_mask(mask: Mask, level: int) -> Mask:
-    """The pixel mask of the stem's resolution, at `level` halvings below it."""
-    return None if mask is None else mask[:, :: 2**level, :: 2**level]
-
-
-def pixel_mask(mask: Mask, stem: int) -> Mask:
-    """The mask of the stem's resolution, at that of the image."""
-    return None if mask is None else mask.repeat(stem, 1).repeat(stem, 2)
 
 
 def pixel_moments(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B 2 C"]:
@@ -132,16 +120,16 @@ class Encoder(nn.Module):
 
     def describe(self, image: Float[Array, "B H W 3"], mask: Mask = None) -> Described:
         """The way down, which reads no text, and the condition head's logits (B,13)."""
-        wide = pixel_mask(mask, self.sizes.stem)
+        wide = finer(mask, self.sizes.stem)
         stripes = stripe_offsets(luma(image), wide, self.sizes.stem)
         pixels = jnp.concatenate([unshuffle(image, self.sizes.stem), stripes], -1)
         x = stem = self.stem(pixels.astype(self.dtype), mask)
         skips = []
         for level, (block, shrink) in enumerate(zip(self.down, self.shrink, strict=True)):
-            x = block(x, None, level_mask(mask, level))
+            x = block(x, None, coarser(mask, 2**level))
             skips.append(x)
-            x = shrink(unshuffle(masked(x, level_mask(mask, level)), 2))
-        moments = [pixel_moments(f, level_mask(mask, level)) for level, f in enumerate((*skips, x))]
+            x = shrink(unshuffle(masked(x, coarser(mask, 2**level)), 2))
+        moments = [pixel_moments(f, coarser(mask, 2**level)) for level, f in enumerate((*skips, x))]
         moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
         scene = image_wide(self, "scene", scene_statistics(image, wide))
         statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
@@ -149,12 +137,12 @@ class Encoder(nn.Module):
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
-        x = self.bottom(described.bottom, text, level_mask(mask, len(self.up)))
+        x = self.bottom(described.bottom, text, coarser(mask, 2 ** len(self.up)))
         features = [x]
         for level in reversed(range(len(self.up))):
             x = shuffle(self.grow[level](x), 2)
             x = self.merge[level](jnp.concatenate([x, described.skips[level]], -1))
-            x = self.up[level](x, text, level_mask(mask, level))
+            x = self.up[level](x, text, coarser(mask, 2**level))
             features.append(x)
         z = self.latent(x)
         if self.sizes.inner_residual:

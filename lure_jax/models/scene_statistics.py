@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lure_jax.metrics.color import luma, rgb_to_ycbcr
-from lure_jax.models.blocks import Mask, masked_mean
+from lure_jax.models.masks import Mask, masked_mean
 
 SCALES = (1, 2, 4)  # pixels: camera noise is coarser than one
 PATCH = 8  # pixels

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lure_jax.models.blocks import Mask
+from lure_jax.models.masks import Mask
 
 ACROSS = 7  # neighbours on either side that a pixel is compared with
 BLOCK = 8  # pixels along a stripe that are averaged first

@@ -10,11 +10,11 @@ from lure_jax.models.blocks import (
     Depthwise3x3,
     Dtype,
     LayerNorm,
-    Mask,
     Pointwise,
     SeparableConv3x3,
     TransformerBlock,
 )
+from lure_jax.models.masks import Mask
 from lure_jax.text.source import Text
 
 

@@ -15,16 +15,15 @@ from lure_jax.models.blocks import (
     BRANCH_SCALE,
     Conv3x3,
     Dtype,
-    Mask,
     Pointwise,
     ResidualBlock,
     identity_init,
-    masked,
     scaled_init,
     shuffle,
     unshuffle,
 )
-from lure_jax.models.lure import FusionOutput, level_mask, pad_to_multiple
+from lure_jax.models.lure import FusionOutput, pad_to_multiple
+from lure_jax.models.masks import Mask, coarser, masked
 
 
 class TwoStreamSizes(NamedTuple):
@@ -77,9 +76,9 @@ class Stream(nn.Module):
         x = Conv3x3(self.sizes.widths[0], init=identity_init(1), dtype=self.dtype, name="stem")(image, mask)
         levels = []
         for level, (width, blocks) in enumerate(zip(self.sizes.widths, self.sizes.blocks, strict=True)):
-            here = level_mask(mask, level)
+            here = coarser(mask, 2**level)
             if level:
-                x = unshuffle(masked(x, level_mask(mask, level - 1)), 2)
+                x = unshuffle(masked(x, coarser(mask, 2 ** (level - 1))), 2)
                 x = Pointwise(width, dtype=self.dtype, name=f"shrink_{level}")(x)
             for i in range(blocks):
                 x = ResidualBlock(self.sizes.lite, self.dtype, name=f"block_{level}_{i}")(x, here)
@@ -101,7 +100,7 @@ class UDecoder(nn.Module):
             x = shuffle(Pointwise(4 * width, dtype=self.dtype, name=f"grow_{level}")(x), 2)
             merge = Pointwise(width, init=blend_init(1.0, 0.0), dtype=self.dtype, name=f"merge_{level}")
             x = merge(jnp.concatenate([pyramid[level], x], -1))
-            x = ResidualBlock(self.sizes.lite, self.dtype, name=f"block_{level}")(x, level_mask(mask, level))
+            x = ResidualBlock(self.sizes.lite, self.dtype, name=f"block_{level}")(x, coarser(mask, 2**level))
         y = Conv3x3(1, init=identity_init(1), dtype=self.dtype, name="luma")(x, mask).astype(jnp.float32)
         return (jnp.tanh(2 * y[..., 0] - 1) + 1) / 2  # of slope one at mid grey
 

@@ -21,6 +21,8 @@ from lure_jax.metrics.vif import vif
 
 SCALES = (1.0, 2.0, 4.0, 8.0)  # standard deviations in pixels
 NOT_CLIPPED = 126 / 255  # of luma from the middle
+SURROUNDINGS = 16.0  # standard deviation in pixels of what an object is hotter than
+HOT = (0.06, 0.2)  # infrared above its surroundings: not yet, and fully
 ENOUGH = 1.75  # of SCD: at night it comes by itself, and more of it costs all other metrics
 
 
@@ -31,14 +33,30 @@ def local_contrast_selection(a: Float[Array, "B H W"], b: Float[Array, "B H W"])
     """
     fused = 0.0
     for sd in SCALES:
-        size = 2 * int(2 * sd) + 1
-        # "same" surrounds the image with zeros; dividing by the blur of ones takes their share out
-        share = gaussian_blur(jnp.ones_like(a[:1]), size, sd)
-        low_a, low_b = gaussian_blur(a, size, sd) / share, gaussian_blur(b, size, sd) / share
+        low_a, low_b = _blur(a, sd), _blur(b, sd)
         detail_a, detail_b = a - low_a, b - low_b
         fused = fused + jnp.where(jnp.abs(detail_a) > jnp.abs(detail_b), detail_a, detail_b)
         a, b = low_a, low_b
     return fused + jnp.maximum(a, b)
+
+
+def _blur(image: Float[Array, "B H W"], sd: float) -> Float[Array, "B H W"]:
+    size = 2 * int(2 * sd) + 1
+    # "same" surrounds the image with zeros; dividing by the blur of ones takes their share out
+    return gaussian_blur(image, size, sd) / gaussian_blur(jnp.ones_like(image[:1]), size, sd)
+
+
+def heat_lost(
+    fused: Float[Array, "B H W"], visible: Float[Array, "B H W"], infrared: Float[Array, "B H W"]
+) -> Float[Array, "B"]:
+    """By how much luma stays below the maximum of both images where the infrared one is hot and small; ours.
+
+    The mean over the image, each pixel weighted by how much hotter it is than its surroundings (`HOT`), at most 1.
+    Without it the metrics leave a warm person before a wall of the same brightness as faint as the eye sees them.
+    """
+    cool, hot = HOT
+    weight = jnp.clip((infrared - _blur(infrared, SURROUNDINGS) - cool) / (hot - cool), 0, 1)
+    return (weight * jax.nn.relu(jnp.maximum(visible, infrared) - fused)).mean((1, 2))
 
 
 def soft_mutual_information(
@@ -56,10 +74,8 @@ def soft_mutual_information(
     Returns:
       (B,), smaller than the metric: the blur forgives an error of about `sd` levels.
     """
-    levels = jnp.clip(fused, 0, LEVELS - 1).reshape(len(fused), -1)
-    below = jnp.minimum(jax.lax.stop_gradient(jnp.floor(levels)), LEVELS - 2)
-    share = levels - below
-    place = below.astype(jnp.int32) * LEVELS + jnp.round(source).astype(jnp.int32).reshape(levels.shape)
+    below, share = _shared(fused)
+    place = below * LEVELS + jnp.round(source).astype(jnp.int32).reshape(share.shape)
 
     def histogram(place, share):
         return jnp.zeros(LEVELS**2).at[place].add(1 - share).at[place + LEVELS].add(share)
@@ -69,10 +85,30 @@ def soft_mutual_information(
         joint = gaussian_blur(joint, 2 * int(3 * sd) + 1, sd)
     joint /= joint.sum((1, 2), keepdims=True)
 
-    def negative_entropy(p):
-        return (p * jnp.log(p + 1e-12)).reshape(len(p), -1).sum(1)
+    return _negative_entropy(joint) - _negative_entropy(joint.sum(1)) - _negative_entropy(joint.sum(2))
 
-    return negative_entropy(joint) - negative_entropy(joint.sum(1)) - negative_entropy(joint.sum(2))
+
+def soft_entropy(fused: Float[Array, "B H W"]) -> Float[Array, "B"]:
+    """EN in bits of `metrics.information`, with a gradient: each pixel is shared between the levels beside its value.
+
+    `fused`: (B, H, W) in 0..255; what is beyond counts as 0 or 255.
+    """
+
+    def histogram(place, share):
+        return jnp.zeros(LEVELS).at[place].add(1 - share).at[place + 1].add(share)
+
+    return -_negative_entropy(jax.vmap(histogram)(*_shared(fused)) / fused[0].size) / jnp.log(2.0)
+
+
+def _shared(image):
+    """Of each pixel (B,H*W) the whole level at or below its value, at most 254, and how far it is above that one."""
+    levels = jnp.clip(image, 0, LEVELS - 1).reshape(len(image), -1)
+    below = jnp.minimum(jax.lax.stop_gradient(jnp.floor(levels)), LEVELS - 2)
+    return below.astype(jnp.int32), levels - below
+
+
+def _negative_entropy(p):
+    return (p * jnp.log(p + 1e-12)).reshape(len(p), -1).sum(1)
 
 
 def lightness_beyond_maximum(
@@ -105,6 +141,8 @@ class FusionWeights(NamedTuple):
     overshoot: float = 0.0
     mutual: float = 0.0
     lightness: float = 0.0
+    heat: float = 0.0
+    entropy: float = 0.0
 
 
 def fusion_losses(
@@ -118,8 +156,9 @@ def fusion_losses(
     similarity 2 - SSIM(Y_f, Y_v) - SSIM(Y_f, Y_i);
     colour |Cb_f - Cb_v|_1 + |Cr_f - Cr_v|_1;
     and ours, the field's metrics of each crop: information 2 - VIF, edges 1 - Qabf, mutual 4 - MI
-    (`soft_mutual_information`) and differences, how far SCD is below 1.75;
+    (`soft_mutual_information`), entropy 8 - EN (`soft_entropy`) and differences, how far SCD is below 1.75;
     lightness, `lightness_beyond_maximum` / 100, so that a dark infrared sky does not darken a bright day's;
+    heat, `heat_lost`, so that warm people stand out by day;
     overshoot, how far Y_f leaves the range of both sources within 7 x 7 pixels, and how far it comes within 1.5 levels
     of black or white, whatever the sources.
     """
@@ -140,5 +179,7 @@ def fusion_losses(
         "differences": jax.nn.relu(ENOUGH - sum_of_correlations_of_differences(bytes_f, bytes_i, bytes_v)).mean(),
         "mutual": 4 - sum(soft_mutual_information(bytes_f, source).mean() for source in (bytes_i, bytes_v)),
         "lightness": lightness,
+        "heat": heat_lost(y_f, y_v, infrared).mean(),
+        "entropy": 8 - soft_entropy(bytes_f).mean(),
         "overshoot": (overshoot(y_f, infrared, y_v) + jax.nn.relu(jnp.abs(y_f - 0.5) - NOT_CLIPPED)).mean(),
     }

@@ -8,7 +8,7 @@ from scipy import ndimage
 from lure_jax.metrics.color import luma, ycbcr_to_rgb
 from lure_jax.metrics.color_difference import delta_e
 from lure_jax.metrics.correlation import sum_of_correlations_of_differences
-from lure_jax.metrics.information import mutual_information
+from lure_jax.metrics.information import entropy, mutual_information
 from lure_jax.objectives import fusion
 from lure_jax.objectives.fusion import SCALES, local_contrast_selection, soft_mutual_information
 
@@ -105,6 +105,43 @@ def test_lightness_can_be_followed_downhill_from_black_and_white():
     for fused, sign in ((np.zeros_like(visible), -1), (np.ones_like(visible), 1)):
         slope = jax.grad(lambda f: fusion.lightness_beyond_maximum(f, visible, infrared).sum())(fused)
         assert np.isfinite(slope).all() and (sign * slope).max() > 0 and (sign * slope).min() >= 0
+
+
+def test_heat_lost_against_scipy():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :96]
+    disc = np.hypot(y - 50, x - 40) < 6
+    infrared = (0.3 + 0.4 * disc + 0.02 * rng.random((1, 96, 96))).astype(np.float32)
+    visible, fused = rng.uniform(0.3, 0.5, (2, 1, 96, 96)).astype(np.float32)
+    sd, (cool, hot) = fusion.SURROUNDINGS, fusion.HOT
+    low, share = (ndimage.gaussian_filter(a, sd, mode="constant", truncate=2) for a in (infrared[0], np.ones((96, 96))))
+    weight = np.clip((infrared[0] - low / share - cool) / (hot - cool), 0, 1)
+    assert (weight[disc] > 0).all() and weight[~disc].max() < 1e-3
+    lost = weight * np.maximum(np.maximum(visible, infrared) - fused, 0)
+    np.testing.assert_allclose(fusion.heat_lost(fused, visible, infrared), lost.mean(), rtol=1e-3)
+
+
+def test_heat_is_not_lost_in_the_maximum_nor_where_everything_is_hot():
+    visible, infrared = np.full((1, 96, 96), 0.3, np.float32), np.full((1, 96, 96), 0.9, np.float32)
+    assert fusion.heat_lost(visible, visible, infrared) == 0
+    infrared[:, 40:50] = 0.2
+    infrared[:, 44:46] = 0.9
+    assert fusion.heat_lost(visible, visible, infrared) > 0
+    assert fusion.heat_lost(np.maximum(visible, infrared), visible, infrared) == 0
+
+
+def test_entropy_of_whole_levels_is_the_metric():
+    levels = np.random.default_rng(0).integers(0, 256, (2, 48, 48)) // np.array([1, 9])[:, None, None]
+    found = fusion.soft_entropy(levels.astype(np.float32))
+    np.testing.assert_allclose(found, entropy(levels.astype(np.float32)), rtol=1e-5)
+    assert found[0] > 7.5 > 5 > found[1]
+
+
+def test_the_gradient_of_entropy_is_that_of_its_differences():
+    levels = np.random.default_rng(0).uniform(100, 140, (1, 48, 48)).astype(np.float32)
+    slope = np.asarray(jax.grad(lambda x: fusion.soft_entropy(x).sum())(levels))
+    up, down = (fusion.soft_entropy(levels + step * np.sign(slope))[0] for step in (0.01, -0.01))
+    np.testing.assert_allclose(up - down, 0.02 * np.abs(slope).sum(), rtol=0.05)
 
 
 def test_luma_terms_do_not_see_chroma():
