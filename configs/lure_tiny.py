@@ -28,10 +28,10 @@ def get_config():
         "lure_clean", "fusion", steps=700, batch=2, crop=256, lr=2e-3, optimizer="muon", weight_decay=0.01
     )
     for stage in (config.stages.rule, config.stages.clean):
-        # Without lightness, SCD and MI turn a day's sky as dark as the infrared one; with more, contrast is lost
+        # Without lightness a day's sky turns as dark as the infrared one; without heat people by day are faint
         stage.loss = dict(
-            intensity=3.0, gradient=5.0, colour=24.0, information=1.6, edges=17.0, differences=3.2, similarity=8.5,
-            overshoot=150.0, mutual=0.45, lightness=120.0,
+            intensity=3.0, gradient=5.0, colour=24.0, information=1.6, edges=17.0, differences=4.8, similarity=11.5,
+            overshoot=450.0, mutual=0.42, lightness=175.0, heat=38.0, entropy=1.2,
         )  # fmt: skip
     config.stages.conditions = common.stage(
         "lure_conditions", "fusion", steps=2400, batch=2, crop=256, lr=3e-3, weight_decay=0.0
