@@ -1,6 +1,6 @@
 """Peak memory against the budget, and how tiles differ from the whole image: a table, and the same as JSON.
 
-python benchmarks/tiles.py --memory 800MB 1GB --json runs/tiles.json     # each size and budget in a process of its own
+python benchmarks/tiles.py --memory 1GB 2GB --json runs/tiles.json     # each size and budget in a process of its own
 python benchmarks/tiles.py --preset base --size 640x480 960x720 --memory # bytes per pixel of another preset
 """
 
@@ -96,7 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="lure_tiny", help="name, model folder or workdir")
     parser.add_argument("--preset", help="a random model of this preset instead")
     parser.add_argument("--size", nargs="+", default=["1280x960", "2560x1920"], help="WIDTHxHEIGHT")
-    parser.add_argument("--memory", nargs="*", default=["800MB", "1GB"], help="budgets")
+    parser.add_argument("--memory", nargs="*", default=["1GB", "2GB"], help="budgets")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, of 255")
     parser.add_argument("--prompt", default="auto")
     parser.add_argument("--pictures", type=pathlib.Path, help="existing folder for pictures of the differences")

@@ -30,8 +30,8 @@ BYTES_PER_PIXEL = {
     ("two_stream", "tiny"): 900,
     ("two_stream", "base"): 1600,
 }
-BASE_BYTES = 650_000_000
-IMAGE_BYTES = 12  # for each pixel of a file's pair and their result while they are read, held and written; 8 bits deep
+BASE_BYTES = 800_000_000
+IMAGE_BYTES = 36  # for each pixel of a file's pair and their result while they are read, held and written; 8 bits deep
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 Rows, Columns = slice, slice

@@ -96,7 +96,7 @@ def test_a_batch_and_an_unknown_modality_are_refused(fuser):
         fuser.explain(np.stack([IMAGE, IMAGE]), "visible")
     with pytest.raises(ValueError, match="modality is 'radar'"):
         fuser.explain(IMAGE, "radar")
-    small = Fuser.load("lure_tiny", memory="800MB")
+    small = Fuser.load("lure_tiny", memory="900MB")
     with pytest.raises(ValueError, match=r"is 4000x3000 and cannot be explained in tiles; scale it to \d+x\d+"):
         small.explain(np.zeros((3000, 4000, 3), np.uint8), "visible")
 
