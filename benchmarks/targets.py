@@ -15,39 +15,42 @@ from lure_jax.metrics.color import luma
 
 PERSON = 0  # class of a box
 LEAST = 24  # pixels that a person is high
+ENOUGH = 60  # warm pixels of a target
 WARMER = 25  # levels of infrared above the surroundings
-AROUND = (7, 25)  # pixels a side by which a target is grown: from there to there are its surroundings
+AROUND = (7, 25)  # sides of the squares, in pixels, by which a target is grown to where its surroundings begin and end
 FAINT = 15  # levels of contrast below which a target hardly stands out
 
 
 def people(data, stem, infrared):
     """Warm pixels (H,W) of each person that MSRS' boxes of the fused frame name, in its own box."""
     height, width = infrared.shape
+    boxes = []
     for line in (data / "msrs" / "boxes_fusion" / f"{stem}.txt").read_text().splitlines():
         kind, x, y, w, h = (float(value) for value in line.split())
         if kind == PERSON and h * height >= LEAST:
             box = np.zeros(infrared.shape, bool)
             top, left = int((y - h / 2) * height), int((x - w / 2) * width)
             box[max(top, 0) : int((y + h / 2) * height), max(left, 0) : int((x + w / 2) * width)] = True
-            yield box & (infrared > infrared[surroundings(box)].mean() + WARMER)
+            boxes.append(box)
+    return [box & (infrared > infrared[surroundings(box, boxes)].mean() + WARMER) for box in boxes]
 
 
 def labelled(data, stem, infrared):
     """The pixels (H,W) of a TNO frame's label, as one target."""
     del infrared
-    yield read(data, "tno_masks/label", stem, "infrared") > 0
+    return [read(data, "tno_masks/label", stem, "infrared") > 0]
 
 
-def surroundings(target):
-    """Pixels (H,W) near a target, but not at its edge."""
+def surroundings(target, targets):
+    """Pixels (H,W) near a target, but not at its edge nor in any of the targets."""
     near, far = (ndimage.binary_dilation(target, np.ones((side, side))) for side in AROUND)
-    return far & ~near
+    return far & ~near & ~np.any(targets, 0)
 
 
-def contrast(image, target):
+def contrast(image, target, targets):
     """Mean luma of a target less that of its surroundings, in levels of 255."""
     y = np.asarray(luma(image.astype(np.float32))) if image.ndim == 3 else image.astype(float)
-    return y[target].mean() - y[surroundings(target)].mean()
+    return y[target].mean() - y[surroundings(target, targets)].mean()
 
 
 SETS = {
@@ -63,8 +66,9 @@ def rows(name, pairs, targets, models):
     shown = {part: {stem: getattr(pair, part) for stem, pair in pairs.items()} for part in Sources._fields}
     shown |= {method.name: {stem: method.fuse(stem, pair) for stem, pair in pairs.items()} for method in methods}
     for method, images in shown.items():
-        values = np.array([contrast(images[stem], target) for stem in pairs for target in targets[stem]])
+        values = np.array([contrast(images[s], target, targets[s]) for s in pairs for target in targets[s]])
         yield {"set": name, "targets": len(values), "method": method, "contrast": values.mean(),
+               "either way": np.abs(values).mean(),
                f"below {FAINT} %": 100 * (np.abs(values) < FAINT).mean()}  # fmt: skip
 
 
@@ -82,9 +86,12 @@ def main():
     for name, (folder, targets_of, wanted) in SETS.items():
         names = [stem for stem in stems(data, folder, args.split if folder == "msrs" else "test") if wanted(stem)]
         pairs = {s: Sources(*pair) for s, pair in registered_pairs(data, folder, spread(names, args.images)).items()}
-        targets = {s: [t for t in targets_of(data, s, pair.infrared) if t.any()] for s, pair in pairs.items()}
-        table += rows(name, {s: pair for s, pair in pairs.items() if targets[s]}, targets, args.model or ["lure_tiny"])
-    print("Contrast of warm targets to their surroundings, in levels of luma\n\n" + tables.markdown(table, 1))
+        targets = {s: [t for t in targets_of(data, s, pair.infrared) if t.sum() >= ENOUGH] for s, pair in pairs.items()}
+        pairs = {s: pair for s, pair in pairs.items() if targets[s]}
+        if pairs:
+            table += rows(name, pairs, targets, args.model or ["lure_tiny"])
+    print("Levels of luma by which warm targets are brighter than their surroundings, or differ either way\n")
+    print(tables.markdown(table, 1))
     if args.json:
         tables.write_json(args.json, {"targets": table})
 

@@ -65,6 +65,8 @@ def fuse(size: str, memory: str, folder: str, arguments: argparse.Namespace) -> 
     seconds = time.perf_counter() - start
     np.save(pathlib.Path(folder) / f"{size}-{memory}.npy", result)
     pixels = tiles.affordable_pixels(memory, released.config["name"], released.config["preset"])
+    if height * width > pixels:
+        pixels = tiles.beside_image(pixels, (height, width), released.config["name"], released.config["preset"])
     plan = tiles.plan((height, width), pixels, released.model.sizes.multiple)
     print(json.dumps({
         "size": size, "pixels": width * height, "memory": memory, "tiles": f"{len(plan.tops)}x{len(plan.lefts)}",

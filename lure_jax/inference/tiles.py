@@ -51,7 +51,7 @@ def read_memory(memory: str | int) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", str(memory).upper())
     unit = match and (match[2] if match[2] in _UNITS else match[2] + "B")
     if not match or unit not in _UNITS or float(match[1]) <= 0:
-        raise UserError(f"The memory {memory!r} is no size; write it like 2GB or 800MB.")
+        raise UserError(f"The memory {memory!r} is no size; write it like 2GB or 900MB.")
     return int(float(match[1]) * _UNITS[unit])
 
 
@@ -158,8 +158,8 @@ def statistics(
 
     The tiles are looked at twice. First for the condition head's moments: where a condition is nearly as probable as
     its threshold, only all pixels give the answer of the whole image, and all else depends on the answer. Then for the
-    rest: each block's sums are taken with those of the thinned copy in the blocks below. (A third look makes a
-    difference of 0.1 of 255 one of 0.02, measured by benchmarks/tiles.py.)
+    rest: each block's sums are taken with those of the thinned copy in the blocks below. (What a third look would still
+    take is a fraction of a level: docs/experiments.md.)
 
     Args:
       network: the model.

@@ -51,7 +51,8 @@ def heat_lost(
 ) -> Float[Array, "B"]:
     """By how much luma stays below the maximum of both images where the infrared one is hot and small; ours.
 
-    The mean over the image, each pixel weighted by how much hotter it is than its surroundings (`HOT`), at most 1.
+    The mean over the image, each pixel weighted by how much hotter it is than its surroundings (`HOT`), at most 1. All
+    lumas are in [0,1], and so is the result.
     Without it the metrics leave a warm person before a wall of the same brightness as faint as the eye sees them.
     """
     cool, hot = HOT
@@ -74,7 +75,7 @@ def soft_mutual_information(
     Returns:
       (B,), smaller than the metric: the blur forgives an error of about `sd` levels.
     """
-    below, share = _shared(fused)
+    below, share = _between_levels(fused)
     place = below * LEVELS + jnp.round(source).astype(jnp.int32).reshape(share.shape)
 
     def histogram(place, share):
@@ -97,10 +98,10 @@ def soft_entropy(fused: Float[Array, "B H W"]) -> Float[Array, "B"]:
     def histogram(place, share):
         return jnp.zeros(LEVELS).at[place].add(1 - share).at[place + 1].add(share)
 
-    return -_negative_entropy(jax.vmap(histogram)(*_shared(fused)) / fused[0].size) / jnp.log(2.0)
+    return -_negative_entropy(jax.vmap(histogram)(*_between_levels(fused)) / fused[0].size) / jnp.log(2.0)
 
 
-def _shared(image):
+def _between_levels(image):
     """Of each pixel (B,H*W) the whole level at or below its value, at most 254, and how far it is above that one."""
     levels = jnp.clip(image, 0, LEVELS - 1).reshape(len(image), -1)
     below = jnp.minimum(jax.lax.stop_gradient(jnp.floor(levels)), LEVELS - 2)

@@ -112,13 +112,23 @@ def test_heat_lost_against_scipy():
     y, x = np.mgrid[:96, :96]
     disc = np.hypot(y - 50, x - 40) < 6
     infrared = (0.3 + 0.4 * disc + 0.02 * rng.random((1, 96, 96))).astype(np.float32)
-    visible, fused = rng.uniform(0.3, 0.5, (2, 1, 96, 96)).astype(np.float32)
+    visible, fused = rng.uniform(0.3, 1, (2, 1, 96, 96)).astype(np.float32)
     sd, (cool, hot) = fusion.SURROUNDINGS, fusion.HOT
     low, share = (ndimage.gaussian_filter(a, sd, mode="constant", truncate=2) for a in (infrared[0], np.ones((96, 96))))
     weight = np.clip((infrared[0] - low / share - cool) / (hot - cool), 0, 1)
     assert (weight[disc] > 0).all() and weight[~disc].max() < 1e-3
     lost = weight * np.maximum(np.maximum(visible, infrared) - fused, 0)
     np.testing.assert_allclose(fusion.heat_lost(fused, visible, infrared), lost.mean(), rtol=1e-3)
+
+
+def test_heat_and_entropy_are_of_the_fused_luma():
+    visible, infrared = pair()
+    fused = pair(1)[0]
+    terms = fusion_losses(fused, visible, infrared)
+    y_f, y_v = luma(fused), luma(visible)
+    np.testing.assert_allclose(terms["heat"], fusion.heat_lost(y_f, y_v, infrared[..., 0]).mean(), rtol=1e-4)
+    np.testing.assert_allclose(terms["entropy"], 8 - np.mean(entropy(np.rint(255 * np.asarray(y_f)))), atol=0.05)
+    assert terms["heat"] > 1e-4
 
 
 def test_heat_is_not_lost_in_the_maximum_nor_where_everything_is_hot():
