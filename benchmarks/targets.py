@@ -47,10 +47,10 @@ def surroundings(target, targets):
     return far & ~near & ~np.any(targets, 0)
 
 
-def contrast(image, target, targets):
+def contrast(image, target, around):
     """Mean luma of a target less that of its surroundings, in levels of 255."""
     y = np.asarray(luma(image.astype(np.float32))) if image.ndim == 3 else image.astype(float)
-    return y[target].mean() - y[surroundings(target, targets)].mean()
+    return y[target].mean() - y[around].mean()
 
 
 SETS = {
@@ -61,12 +61,12 @@ SETS = {
 
 
 def rows(name, pairs, targets, models):
-    """A row of the table for each image or method: pairs by stem, and the targets of each."""
+    """A row of the table for each image or method: pairs by stem, and the targets of each with surroundings."""
     methods = read_methods([*BASELINES, *models], [pair.visible.shape[:2] for pair in pairs.values()])
     shown = {part: {stem: getattr(pair, part) for stem, pair in pairs.items()} for part in Sources._fields}
     shown |= {method.name: {stem: method.fuse(stem, pair) for stem, pair in pairs.items()} for method in methods}
     for method, images in shown.items():
-        values = np.array([contrast(images[s], target, targets[s]) for s in pairs for target in targets[s]])
+        values = np.array([contrast(images[s], *target) for s in pairs for target in targets[s]])
         yield {"set": name, "targets": len(values), "method": method, "contrast": values.mean(),
                "either way": np.abs(values).mean(),
                f"below {FAINT} %": 100 * (np.abs(values) < FAINT).mean()}  # fmt: skip
@@ -87,6 +87,7 @@ def main():
         names = [stem for stem in stems(data, folder, args.split if folder == "msrs" else "test") if wanted(stem)]
         pairs = {s: Sources(*pair) for s, pair in registered_pairs(data, folder, spread(names, args.images)).items()}
         targets = {s: [t for t in targets_of(data, s, pair.infrared) if t.sum() >= ENOUGH] for s, pair in pairs.items()}
+        targets = {s: [(t, surroundings(t, found)) for t in found] for s, found in targets.items()}
         pairs = {s: pair for s, pair in pairs.items() if targets[s]}
         if pairs:
             table += rows(name, pairs, targets, args.model or ["lure_tiny"])
