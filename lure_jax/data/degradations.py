@@ -14,6 +14,7 @@ from lure_jax.data.kernels import Image, disc_kernel, gaussian_poisson, line_ker
 from lure_jax.data.strengths import Integer, LogUniform, Strengths, Uniform
 from lure_jax.text.conditions import CONDITIONS
 
+NEAR = 0.1  # distance to one's feet, of that to where level ground can no longer be told from the horizon
 GAMMA = 2.2  # stored value ** GAMMA = linear light, close to sRGB's curve
 
 
@@ -23,16 +24,32 @@ def clip(image: Image) -> Image:
 
 
 def haze(
-    image: Image, rng: np.random.Generator, *, beta: float, airlight: float, tint: float, slope: float, gamma: float
+    image: Image,
+    rng: np.random.Generator,
+    *,
+    beta: float,
+    airlight: float,
+    tint: float,
+    slope: float,
+    gamma: float,
+    ground_share: float,
+    horizon: float,
 ) -> Image:
     """y = x t + A (1 - t), t = exp(-beta d) (Koschmieder's law); depth d, 0.4 to 1, is smooth and grows upwards.
 
-    A is `airlight` times 1 - tint..1 for each channel; x and y are taken to the power `gamma` for the mixture, which 1
-    leaves to the stored values (as the hazy data sets of the field do) and 2.2 to linear light.
+    With probability `ground_share` it is that of level ground in perspective: from 0 at one's feet to 0.8..2 at the
+    `horizon`, a share of the height from the top, and above. A is `airlight` times 1 - tint..1 for each channel; x and
+    y are taken to the power `gamma` for the mixture, which 1 leaves to the stored values (as the hazy data sets of the
+    field do) and 2.2 to linear light.
     """
     height, width = image.shape[:2]
-    upwards = np.linspace(slope, 0, height, dtype=np.float32)[:, None, None]
-    transmission = np.exp(-beta * (0.4 + 0.3 * (upwards + smooth_field(rng, height, width))))
+    field = smooth_field(rng, height, width)
+    if rng.random() < ground_share:
+        below = (np.linspace(0, 1, height, dtype=np.float32)[:, None, None] - horizon) / (1 - horizon)
+        depth = (NEAR / np.clip(below, NEAR, 1) - NEAR) / (1 - NEAR) * (0.8 + 1.2 * field)
+    else:
+        depth = 0.4 + 0.3 * (np.linspace(slope, 0, height, dtype=np.float32)[:, None, None] + field)
+    transmission = np.exp(-beta * depth)
     light = airlight * rng.uniform(1 - tint, 1.0, image.shape[-1]).astype(np.float32)
     if gamma == 1:
         return clip(image * transmission + light * (1 - transmission))
@@ -201,6 +218,8 @@ STRENGTHS: Strengths = {
         tint=Uniform(0.05, 0.05),
         slope=Uniform(0, 1),
         gamma=Uniform(1, 1),
+        ground_share=Uniform(0.5, 0.5),
+        horizon=Uniform(0, 0.7),
     ),
     ("visible", "rain"): dict(
         density=Uniform(0.003, 0.02),

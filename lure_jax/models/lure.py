@@ -22,10 +22,11 @@ from lure_jax.models.blocks import (
 )
 from lure_jax.models.fuser import Fuser
 from lure_jax.models.masks import Mask, coarser, finer, masked, masked_mean
-from lure_jax.models.scene_statistics import scene_statistics
+from lure_jax.models.scene_statistics import pooled, scene_statistics
 from lure_jax.models.sizes import Sizes
 from lure_jax.models.stripes import stripe_offsets
 from lure_jax.models.tga import InnerResidualBlock
+from lure_jax.models.veil import Asked, Lifting, Veil, estimate_veil
 from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.source import Text, text_source
@@ -44,6 +45,7 @@ class Described(NamedTuple):
     stem: Float[Array, "B h w C"]
     skips: tuple[Float[Array, "B h w c"], ...]
     bottom: Float[Array, "B h w c"]
+    veil: Veil
     statistics: Float[Array, "B N"]
     logits: Float[Array, "B 13"]
 
@@ -113,6 +115,9 @@ class Encoder(nn.Module):
         self.grow = [dense(4 * sizes.widths[i]) for i in levels[:-1]]
         self.merge = [dense(sizes.widths[i]) for i in levels[:-1]]
         self.up = [blocks(i) for i in levels[:-1]]
+        self.asked = Asked()
+        self.veil = [dense(width, init=nn.initializers.zeros) for width in sizes.widths]
+        self.lifting = rematerialised(Lifting, self.remat)(sizes.latent, dtype=self.dtype)
         if sizes.inner_residual:
             self.residual = dense(sizes.latent, init=identity_init(pixels))
         self.latent = dense(sizes.latent, init=scaled_init(0.2 * BRANCH_SCALE if sizes.inner_residual else 1.0))
@@ -133,21 +138,34 @@ class Encoder(nn.Module):
         moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
         scene = image_wide(self, "scene", scene_statistics(image, wide))
         statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
-        return Described(stem, tuple(skips), x, statistics, self.condition(statistics))
+        veil = estimate_veil(self, image, wide, self.sizes.stem)
+        return Described(stem, tuple(skips), x, veil, statistics, self.condition(statistics))
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
-        x = self.bottom(described.bottom, text, coarser(mask, 2 ** len(self.up)))
+        asked, veils = self.asked(text), [described.veil.seen]
+        for _ in self.up:
+            veils.append(pooled(veils[-1], 2, jnp.mean))
+        x = described.bottom + asked * self.veil[-1](veils[-1])
+        x = self.bottom(x, text, coarser(mask, 2 ** len(self.up)))
         features = [x]
         for level in reversed(range(len(self.up))):
             x = shuffle(self.grow[level](x), 2)
             x = self.merge[level](jnp.concatenate([x, described.skips[level]], -1))
+            x += asked * self.veil[level](veils[level])
             x = self.up[level](x, text, coarser(mask, 2**level))
             features.append(x)
-        z = self.latent(x)
+        z = self.latent(x) + asked * self._lifted(asked, x, described.veil, mask)
         if self.sizes.inner_residual:
             z += self.residual(described.stem)
         return Latent(z.astype(jnp.float32), tuple(reversed(features[:-1])))
+
+    def _lifted(self, asked: Array, x: Array, veil: Veil, mask: Mask) -> Float[Array, "B h w Z"]:
+        """What `lifting` adds; nought, and not computed, where no prompt of the batch asks for it."""
+        if self.is_initializing():
+            return self.lifting(x, veil, mask)
+        nothing = jnp.zeros((*x.shape[:3], self.sizes.latent), self.dtype)
+        return nn.cond(asked.any(), lambda encoder: encoder.lifting(x, veil, mask), lambda _: nothing, self)
 
 
 class Decoder(nn.Module):

@@ -102,12 +102,25 @@ def test_monotone_in_strength(key, name):
 
 
 def test_haze_is_a_mixture_with_one_transmission():
-    black, white = (apply(("visible", "haze"), flat(v), beta=1.5, airlight=0.8, tint=0.0) for v in (0, 1))
+    plain = dict(airlight=0.8, tint=0.0, ground_share=0.0)
+    black, white = (apply(("visible", "haze"), flat(v), beta=1.5, **plain) for v in (0, 1))
     transmission = white - black
     assert np.exp(-1.5) - 1e-6 <= transmission.min() < transmission.max() <= np.exp(-1.5 * 0.4) + 1e-6
     np.testing.assert_allclose(black, 0.8 * (1 - transmission), atol=1e-6)
-    np.testing.assert_allclose(apply(("visible", "haze"), flat(0.8), airlight=0.8, tint=0.0), 0.8, atol=1e-6)
+    np.testing.assert_allclose(apply(("visible", "haze"), flat(0.8), **plain), 0.8, atol=1e-6)
     assert (np.diff(transmission.mean((1, 2))[::50]) > 0).sum() >= 2  # the sky, above, is farther
+
+
+def test_haze_over_level_ground_begins_at_ones_feet():
+    ground = dict(beta=1.5, airlight=0.8, tint=0.0, ground_share=1.0, horizon=0.4)
+    depth = [-np.log(1 - apply(("visible", "haze"), flat(0), seed, **ground) / 0.8) / 1.5 for seed in range(20)]
+    rows = np.mean(depth, (0, 2, 3))
+    np.testing.assert_allclose(rows[-1], 0, atol=1e-6)
+    assert (np.diff(rows[80:]) <= 1e-6).all()  # from the horizon down, ever nearer
+    # Twice as far below the horizon is half as far away; 1.4 is the mean depth of the horizon
+    below = (np.array([100, 120, 159]) / 199 - 0.4) / 0.6
+    np.testing.assert_allclose(rows[[100, 120, 159]], 1.4 * (0.1 / np.maximum(below, 0.1) - 0.1) / 0.9, rtol=0.15)
+    assert 0.8 - 1e-5 <= np.min([d[:80] for d in depth]) and np.max(depth) <= 2 + 1e-5
 
 
 def test_haze_and_blur_in_linear_light():

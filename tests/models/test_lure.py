@@ -173,8 +173,8 @@ def test_parameter_counts(preset, millions):
     assert millions[0] < count < millions[1]
 
 
-def products(jaxpr) -> float:
-    """Multiply-adds times two of all matrix products and convolutions."""
+def products(jaxpr, branch=max) -> float:
+    """Multiply-adds times two of all matrix products and convolutions; of branches, the one that `branch` chooses."""
     total = 0.0
     for equation in jaxpr.eqns:
         out = np.prod(equation.outvars[0].aval.shape)
@@ -183,8 +183,11 @@ def products(jaxpr) -> float:
             total += 2 * out * np.prod([equation.invars[0].aval.shape[i] for i in contracted])
         elif equation.primitive.name == "conv_general_dilated":
             total += 2 * out * np.prod(equation.invars[1].aval.shape[:3])
-        for value in equation.params.values():
-            total += products(getattr(value, "jaxpr", value)) if hasattr(getattr(value, "jaxpr", value), "eqns") else 0
+        for name, value in equation.params.items():
+            if name == "branches":
+                total += branch(products(closed.jaxpr, branch) for closed in value)
+            elif hasattr(inner := getattr(value, "jaxpr", value), "eqns"):
+                total += products(inner, branch)
     return total
 
 
@@ -192,7 +195,8 @@ def test_tiny_fuses_640x480_for_about_ten_gigaflop(tiny):
     model, params, _ = tiny
     shapes = [jax.ShapeDtypeStruct((1, 480, 640, channels), jnp.float32) for channels in (3, 1)]
     traced = jax.make_jaxpr(lambda v, i: fuse(model, params, v, i).image)(*shapes)
-    assert products(traced.jaxpr) < 10.25e9
+    assert products(traced.jaxpr, min) < 10.3e9
+    assert products(traced.jaxpr) < 11.15e9  # a veil is lifted off both images
 
 
 def test_widths_divide_among_heads():

@@ -1,0 +1,111 @@
+"""How thick haze lies before each place, by the dark channel: which small kernels can't see, nor sums over the image."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lure_jax.models.blocks import Dtype, LayerNorm, Pointwise, SeparableConv3x3, identity_init, image_wide, unshuffle
+from lure_jax.models.masks import Mask, masked_mean
+from lure_jax.text.source import Text
+
+WINDOW = 15  # pixels: somewhere within it something is dark or of one colour, if the air is clear
+HAZIEST = 32  # power of the dark channel by which pixels count for the airlight
+FAINT = 1e-12  # of that power: where nothing is brighter than 0.42, the airlight is taken for white
+LEAST_TRANSMISSION = 0.05
+
+
+class Veil(NamedTuple):
+    """The veil in [0,1], its optical depth in [0,3] and the airlight's three channels; and what lifting it adds.
+
+    `gain` is 1 / t - 1, and `lifted` the image less the airlight, times that.
+    """
+
+    seen: Float[Array, "B h w 5"]
+    lifted: Float[Array, "B h w 3*s*s"]
+    gain: Float[Array, "B h w 1"]
+
+
+def estimate_veil(module: nn.Module, image: Float[Array, "B H W 3"], mask: Mask, stem: int) -> Veil:
+    """The dark channel prior, with soft sums instead of sorting, and no refinement: the network's matter.
+
+    Source: He, Sun, Tang, "Single image haze removal using dark channel prior", TPAMI 2011: the veil is the least
+    colour, relative to the airlight A, within `WINDOW` pixels; the transmission t is 1 - veil, at least 0.05, and its
+    negative logarithm the optical depth; A is the mean colour of where the dark channel is brightest. Lifting the
+    veil adds (image - A) (1 / t - 1).
+
+    Args:
+      module: in whose collection "statistics" the sums over the image lie.
+      image: (B,H,W,3) in [0,1], sides multiples of the stride.
+      mask: (B,H,W,1), 0 on padding; None: all of it is image.
+      stem: stride s of the result.
+    """
+    image = image.astype(jnp.float32)
+    inside = None if mask is None else mask[..., 0] > 0
+    weight = _least_around(image, inside, stem) ** HAZIEST
+    shares = None if mask is None else mask[:, ::stem, ::stem]
+    sums = masked_mean(jnp.concatenate([weight * image[:, ::stem, ::stem], weight], -1), shares)
+    sums = image_wide(module, "airlight", sums) + FAINT
+    airlight = (sums[:, :3] / sums[:, 3:])[:, None, None]
+    thick = jnp.clip(_least_around(image / airlight, inside, stem), 0, 1)
+    transmission = jnp.maximum(1 - thick, LEAST_TRANSMISSION)
+    gain = 1 / transmission - 1
+    seen = [thick, -jnp.log(transmission), jnp.broadcast_to(airlight, (*thick.shape[:3], 3))]
+    return Veil(jnp.concatenate(seen, -1), unshuffle(image - airlight, stem) * gain, gain)
+
+
+class Lifting(nn.Module):
+    """What of the veil to lift where, from the features and what is seen of it: out(share lifted - airlight gain).
+
+    Of each pixel, `share` corrects the veil, and `airlight` is by how much its light is brighter than estimated.
+
+    Attributes:
+      latent: channels Z of the result.
+      width: hidden channels.
+    """
+
+    latent: int
+    width: int = 32
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B h w C"], veil: Veil, mask: Mask = None) -> Float[Array, "B h w Z"]:
+        pixels = veil.lifted.shape[-1]
+        y = jnp.concatenate([LayerNorm(self.dtype, name="norm")(x), veil.seen.astype(self.dtype)], -1)
+        y = nn.gelu(Pointwise(self.width, dtype=self.dtype, name="first")(y))
+        y = nn.gelu(SeparableConv3x3(self.width, dtype=self.dtype, name="second")(y, mask))
+        y = Pointwise(2 * pixels, init=nn.initializers.zeros, dtype=self.dtype, name="share")(y)
+        share, airlight = jnp.split(y, 2, -1)
+        out = Pointwise(self.latent, init=identity_init(pixels), use_bias=False, dtype=self.dtype, name="out")
+        return out(share * veil.lifted - airlight * veil.gain)
+
+
+class Asked(nn.Module):
+    """How far the text asks for the veil to be lifted, at least 0: what the token says that asks for it most."""
+
+    @nn.compact
+    def __call__(self, text: Text) -> Float[Array, "B 1 1 1"]:
+        asked = Pointwise(1, axes=("text", "norm"), name="token")(text.tokens.astype(jnp.float32))[..., 0]
+        return nn.relu(jnp.where(text.mask, asked, 0).max(-1))[:, None, None, None]
+
+
+def _least_around(image: Float[Array, "B H W 3"], inside: Array | None, stem: int) -> Float[Array, "B h w 1"]:
+    """The least channel within a window about each place of the stride `stem`; 1 where there is no image."""
+    least = image.min(-1) if inside is None else jnp.where(inside, image.min(-1), 1.0)
+    batch, height, width = least.shape
+    least = least.reshape(batch, height // stem, stem, width // stem, stem).min((2, 4))
+    for axis in (1, 2):
+        least = _window_min(least, WINDOW // stem // 2, axis)
+    return least[..., None]
+
+
+def _window_min(x: Float[Array, "B h w"], reach: int, axis: int) -> Float[Array, "B h w"]:
+    border = [(0, 0)] * x.ndim
+    border[axis] = (reach, reach)
+    padded, size, found = jnp.pad(x, border, constant_values=1), x.shape[axis], x
+    for first in range(2 * reach + 1):
+        where = [slice(None)] * x.ndim
+        where[axis] = slice(first, first + size)
+        found = jnp.minimum(found, padded[tuple(where)])
+    return found
