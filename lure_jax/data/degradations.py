@@ -66,8 +66,9 @@ def rain(
     opacity: float,
     light: float,
     veil: float,
+    mist: float,
 ) -> Image:
-    """y = ((1 - veil) x + 0.7 veil) (1 - s) + light s, s = min(0.8, opacity length (line * seeds)).
+    """y = ((1 - veil) x + mist veil) (1 - s) + light s, s = min(0.8, opacity length (line * seeds)).
 
     The seeds are a share `density` of the pixels, each 0.5..1 strong; the line is `length` pixels long and `angle`
     radians off the vertical. The veil is the rain too far away to be seen as streaks.
@@ -75,7 +76,7 @@ def rain(
     size = (*image.shape[:2], 1)
     seeds = ((rng.random(size) < density) * rng.uniform(0.5, 1, size)).astype(np.float32)
     streaks = np.clip(shift_sum(seeds, line_kernel(length, np.pi / 2 + angle)) * length * opacity, 0, 0.8)
-    return clip((image * (1 - veil) + 0.7 * veil) * (1 - streaks) + light * streaks)
+    return clip((image * (1 - veil) + mist * veil) * (1 - streaks) + light * streaks)
 
 
 def snow(
@@ -227,7 +228,8 @@ STRENGTHS: Strengths = {
         angle=Uniform(-0.6, 0.6),
         opacity=Uniform(0.25, 0.7),
         light=Uniform(0.8, 1),
-        veil=Uniform(0, 0.12),
+        veil=Uniform(0, 0.3),
+        mist=Uniform(0.4, 0.9),
     ),
     ("visible", "snow"): dict(
         small=Uniform(0.6, 1.2),

@@ -1,4 +1,4 @@
-"""How thick haze lies before each place, by the dark channel: which small kernels can't see, nor sums over the image."""
+"""How thick haze lies before each place, by the dark channel: small kernels can't see it, nor sums over the image."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lure_jax.models.blocks import Dtype, LayerNorm, Pointwise, SeparableConv3x3, identity_init, image_wide, unshuffle
-from lure_jax.models.masks import Mask, masked_mean
+from lure_jax.models.masks import Mask, shared
 from lure_jax.text.source import Text
 
 WINDOW = 15  # pixels: somewhere within it something is dark or of one colour, if the air is clear
@@ -44,10 +44,12 @@ def estimate_veil(module: nn.Module, image: Float[Array, "B H W 3"], mask: Mask,
     image = image.astype(jnp.float32)
     inside = None if mask is None else mask[..., 0] > 0
     weight = _least_around(image, inside, stem) ** HAZIEST
-    shares = None if mask is None else mask[:, ::stem, ::stem]
-    sums = masked_mean(jnp.concatenate([weight * image[:, ::stem, ::stem], weight], -1), shares)
-    sums = image_wide(module, "airlight", sums) + FAINT
-    airlight = (sums[:, :3] / sums[:, 3:])[:, None, None]
+    places = image[:, ::stem, ::stem]
+    counted = jnp.concatenate([weight * places, weight, jnp.ones_like(weight)], -1)
+    sums = shared(counted, None if mask is None else mask[:, ::stem, ::stem]).sum((1, 2))
+    sums = image_wide(module, "airlight", sums)
+    faint = FAINT * sums[:, 4:]
+    airlight = ((sums[:, :3] + faint) / (sums[:, 3:4] + faint))[:, None, None]
     thick = jnp.clip(_least_around(image / airlight, inside, stem), 0, 1)
     transmission = jnp.maximum(1 - thick, LEAST_TRANSMISSION)
     gain = 1 / transmission - 1

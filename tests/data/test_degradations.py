@@ -137,7 +137,7 @@ def test_rain_covers_what_its_density_says():
     out = apply(("visible", "rain"), flat(0), density=0.002, length=9, opacity=0.4, light=0.9, veil=0.0)
     assert out.mean() == pytest.approx(0.9 * 0.002 * 0.75 * 9 * 0.4, rel=0.15)
     assert out.max() <= 0.9 * 0.8 + 1e-6
-    clear = apply(("visible", "rain"), flat(0.2), density=0.0, veil=0.1)
+    clear = apply(("visible", "rain"), flat(0.2), density=0.0, veil=0.1, mist=0.7)
     np.testing.assert_allclose(clear, 0.2 * 0.9 + 0.07, atol=1e-6)
     vertical = apply(("visible", "rain"), flat(0), length=15, angle=0.0, veil=0.0)[..., 0]
     assert np.abs(np.diff(vertical, axis=0)).mean() < 0.5 * np.abs(np.diff(vertical, axis=1)).mean()

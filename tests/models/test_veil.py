@@ -1,4 +1,4 @@
-"""The dark channel prior in the network, against a loop over the pixels, a closed form, and the prompts that ask for it."""
+"""The dark channel prior in the network: a loop over the pixels, a closed form, and the prompts that ask for it."""
 
 import flax.linen as nn
 import jax
