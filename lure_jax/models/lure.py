@@ -143,7 +143,7 @@ class Encoder(nn.Module):
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
-        asked, veils = self.asked(text), [described.veil.seen]
+        asked, veils = self.asked(text).astype(self.dtype), [described.veil.seen]
         for _ in self.up:
             veils.append(pooled(veils[-1], 2, jnp.mean))
         x = described.bottom + asked * self.veil[-1](veils[-1])
