@@ -45,7 +45,7 @@ def haze(
     height, width = image.shape[:2]
     field = smooth_field(rng, height, width)
     if rng.random() < ground_share:
-        below = (np.linspace(0, 1, height, dtype=np.float32)[:, None, None] - horizon) / (1 - horizon)
+        below = (np.linspace(0, 1, height, dtype=np.float32)[:, None, None] - horizon) / max(1 - horizon, 1e-3)
         depth = (NEAR / np.clip(below, NEAR, 1) - NEAR) / (1 - NEAR) * (0.8 + 1.2 * field)
     else:
         depth = 0.4 + 0.3 * (np.linspace(slope, 0, height, dtype=np.float32)[:, None, None] + field)

@@ -195,7 +195,8 @@ def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]
     """Statistics of parts to those of the whole: sums are added, means and variances by Var = E[v + m^2] - E[m]^2.
 
     Those of the scene are averaged, which is nearly right: their means of logarithms are exact, their logarithms of
-    means are not. But for the last two, the least and the greatest luma: of these the extreme is taken.
+    means are not. But for the last two, the least and the greatest luma: of these the extreme is taken. The airlight is
+    a mean weighted by what beside it tells of it.
 
     Args:
       parts: Flax collections of one structure.
@@ -210,6 +211,11 @@ def pool(parts: list[Mapping[str, Any]], weights: list[float]) -> dict[str, Any]
             scenes = np.stack(those)
             pooled[name] = np.average(scenes, 0, weights).astype(np.float32)
             pooled[name][..., -2], pooled[name][..., -1] = scenes[..., -2].min(0), scenes[..., -1].max(0)
+        elif name == "airlight":
+            lights = np.stack(those)
+            mass = lights[..., 3:].sum(0)
+            light = (lights[..., :3] * lights[..., 3:]).sum(0) / mass
+            pooled[name] = np.concatenate([light, mass], -1).astype(np.float32)
         elif isinstance(first, Mapping):
             pooled[name] = pool(those, weights)
         else:

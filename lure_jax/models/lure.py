@@ -22,11 +22,11 @@ from lure_jax.models.blocks import (
 )
 from lure_jax.models.fuser import Fuser
 from lure_jax.models.masks import Mask, coarser, finer, masked, masked_mean
-from lure_jax.models.scene_statistics import pooled, scene_statistics
+from lure_jax.models.scene_statistics import scene_statistics
 from lure_jax.models.sizes import Sizes
 from lure_jax.models.stripes import stripe_offsets
 from lure_jax.models.tga import InnerResidualBlock
-from lure_jax.models.veil import Asked, Lifting, Veil, estimate_veil
+from lure_jax.models.veil import Asked, Lifting, Veil, estimate_veil, within_places
 from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.source import Text, text_source
@@ -145,7 +145,7 @@ class Encoder(nn.Module):
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
         asked, veils = self.asked(text).astype(self.dtype), [described.veil.seen]
         for _ in self.up:
-            veils.append(pooled(veils[-1], 2, jnp.mean))
+            veils.append(sum(within_places(veils[-1], 2)) / 4)
         x = described.bottom + asked * self.veil[-1](veils[-1])
         x = self.bottom(x, text, coarser(mask, 2 ** len(self.up)))
         features = [x]

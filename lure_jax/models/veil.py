@@ -1,5 +1,6 @@
 """How thick haze lies before each place, by the dark channel: small kernels can't see it, nor sums over the image."""
 
+import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -10,9 +11,10 @@ from lure_jax.models.blocks import Dtype, LayerNorm, Pointwise, SeparableConv3x3
 from lure_jax.models.masks import Mask, shared
 from lure_jax.text.source import Text
 
-WINDOW = 15  # pixels: somewhere within it something is dark or of one colour, if the air is clear
+WINDOW = 15  # pixels, or a stride less: somewhere within it something is dark or of one colour, if the air is clear
 HAZIEST = 32  # power of the dark channel by which pixels count for the airlight
-FAINT = 1e-12  # of that power: where nothing is brighter than 0.42, the airlight is taken for white
+FAINT = 1e-12  # its mean over the image at which the airlight is half taken for white: all of it at 0.42
+LEAST_SHARE = 1e-6  # of a pixel, where no image is
 LEAST_TRANSMISSION = 0.05
 
 
@@ -28,15 +30,15 @@ class Veil(NamedTuple):
 
 
 def estimate_veil(module: nn.Module, image: Float[Array, "B H W 3"], mask: Mask, stem: int) -> Veil:
-    """The dark channel prior, with soft sums instead of sorting, and no refinement: the network's matter.
+    """The dark channel prior, with soft sums instead of sorting; refining it is left to the network.
 
-    Source: He, Sun, Tang, "Single image haze removal using dark channel prior", TPAMI 2011: the veil is the least
-    colour, relative to the airlight A, within `WINDOW` pixels; the transmission t is 1 - veil, at least 0.05, and its
+    Source: He, Sun, Tang, "Single image haze removal using dark channel prior", CVPR 2009, TPAMI 2011: the veil is the
+    least colour, relative to the airlight A, within `WINDOW` pixels; the transmission t is 1 - veil, at least 0.05, and its
     negative logarithm the optical depth; A is the mean colour of where the dark channel is brightest. Lifting the
     veil adds (image - A) (1 / t - 1).
 
     Args:
-      module: in whose collection "statistics" the sums over the image lie.
+      module: in whose collection "statistics" the airlight lies (B,4), and beside it how much tells of it.
       image: (B,H,W,3) in [0,1], sides multiples of the stride.
       mask: (B,H,W,1), 0 on padding; None: all of it is image.
       stem: stride s of the result.
@@ -47,9 +49,10 @@ def estimate_veil(module: nn.Module, image: Float[Array, "B H W 3"], mask: Mask,
     places = image[:, ::stem, ::stem]
     counted = jnp.concatenate([weight * places, weight, jnp.ones_like(weight)], -1)
     sums = shared(counted, None if mask is None else mask[:, ::stem, ::stem]).sum((1, 2))
-    sums = image_wide(module, "airlight", sums)
-    faint = FAINT * sums[:, 4:]
-    airlight = ((sums[:, :3] + faint) / (sums[:, 3:4] + faint))[:, None, None]
+    faint = FAINT * jnp.maximum(sums[:, 4:], LEAST_SHARE)
+    mass = sums[:, 3:4] + faint
+    airlight = image_wide(module, "airlight", jnp.concatenate([(sums[:, :3] + faint) / mass, mass], -1))
+    airlight = airlight[:, None, None, :3]
     thick = jnp.clip(_least_around(image / airlight, inside, stem), 0, 1)
     transmission = jnp.maximum(1 - thick, LEAST_TRANSMISSION)
     gain = 1 / transmission - 1
@@ -84,7 +87,10 @@ class Lifting(nn.Module):
 
 
 class Asked(nn.Module):
-    """How far the text asks for the veil to be lifted, at least 0: what the token says that asks for it most."""
+    """How far the text asks for the veil to be lifted, at least 0: what the token says that asks for it most.
+
+    In a new model any text may ask; which does is learnt, or set.
+    """
 
     @nn.compact
     def __call__(self, text: Text) -> Float[Array, "B 1 1 1"]:
@@ -95,11 +101,15 @@ class Asked(nn.Module):
 def _least_around(image: Float[Array, "B H W 3"], inside: Array | None, stem: int) -> Float[Array, "B h w 1"]:
     """The least channel within a window about each place of the stride `stem`; 1 where there is no image."""
     least = image.min(-1) if inside is None else jnp.where(inside, image.min(-1), 1.0)
-    batch, height, width = least.shape
-    least = least.reshape(batch, height // stem, stem, width // stem, stem).min((2, 4))
+    least = functools.reduce(jnp.minimum, within_places(least, stem))
     for axis in (1, 2):
         least = _window_min(least, WINDOW // stem // 2, axis)
     return least[..., None]
+
+
+def within_places(x: Float[Array, "B H W *C"], stride: int) -> list[Float[Array, "B h w *C"]]:
+    """The pixels of each place of a stride, one array each: XLA's CPU backend is slower to reduce reshaped blocks."""
+    return [x[:, i::stride, j::stride] for i in range(stride) for j in range(stride)]
 
 
 def _window_min(x: Float[Array, "B h w"], reach: int, axis: int) -> Float[Array, "B h w"]:

@@ -121,6 +121,23 @@ def test_describe_reads_no_text_and_its_logits_ignore_padding(tiny):
     np.testing.assert_allclose(model.apply({"params": alive}, padded, mask, method="describe").logits, plain, atol=1e-4)
 
 
+def test_a_veil_is_lifted_where_the_text_asks_and_nothing_changes_elsewhere(tiny):
+    model, params, alive = tiny
+    visible, _ = pair(48, 64)
+    token = alive["encoder"]["asked"]["token"]
+
+    def latent(params, bias, images=visible):
+        asking = params["encoder"] | {"asked": {"token": {"kernel": token["kernel"], "bias": jnp.asarray(bias)}}}
+        text = model.apply({"params": params}, ids("visible", "haze"), method="tokens")
+        text = jax.tree.map(lambda a: jnp.repeat(a, len(images), 0), text)
+        return model.apply({"params": params | {"encoder": asking}}, images, text, method="encode").z
+
+    parts = {"lifting": params["encoder"]["lifting"]} | {f"veil_{i}": params["encoder"][f"veil_{i}"] for i in range(3)}
+    without = alive | {"encoder": alive["encoder"] | parts}  # as in the beginning: all of it is nought
+    np.testing.assert_array_equal(latent(alive, [-100.0]), latent(without, [5.0]))
+    assert np.abs(latent(alive, [5.0]) - latent(alive, [-100.0])).max() > 1e-2
+
+
 def test_bfloat16_is_close_and_its_parameters_are_float32(tiny):
     model, _, alive = tiny
     half = registry.build(config(dtype="bfloat16"))
@@ -174,7 +191,7 @@ def test_parameter_counts(preset, millions):
 
 
 def products(jaxpr, branch=max) -> float:
-    """Multiply-adds times two of all matrix products and convolutions; of branches, the one that `branch` chooses."""
+    """Multiply-adds times two of all matrix products and convolutions; of all branches, those that `branch` chooses."""
     total = 0.0
     for equation in jaxpr.eqns:
         out = np.prod(equation.outvars[0].aval.shape)
