@@ -33,9 +33,9 @@ def estimate_veil(module: nn.Module, image: Float[Array, "B H W 3"], mask: Mask,
     """The dark channel prior, with soft sums instead of sorting; refining it is left to the network.
 
     Source: He, Sun, Tang, "Single image haze removal using dark channel prior", CVPR 2009, TPAMI 2011: the veil is the
-    least colour, relative to the airlight A, within `WINDOW` pixels; the transmission t is 1 - veil, at least 0.05, and its
-    negative logarithm the optical depth; A is the mean colour of where the dark channel is brightest. Lifting the
-    veil adds (image - A) (1 / t - 1).
+    least colour, relative to the airlight A, within `WINDOW` pixels; the transmission t is 1 - veil, at least 0.05,
+    and its negative logarithm the optical depth; A is the mean colour of where the dark channel is brightest. Lifting
+    the veil adds (image - A) (1 / t - 1).
 
     Args:
       module: in whose collection "statistics" the airlight lies (B,4), and beside it how much tells of it.
