@@ -48,8 +48,13 @@ def _blocks(x: Float[Array, "B H W"]) -> Float[Array, "B n W"]:
 
 def window_sum(x: Float[Array, "*B"], reach: int, axis: int) -> Float[Array, "*B"]:
     """Sums over a window of 2 reach + 1 along one axis, with nothing beyond the border."""
+    return sum(shifts(x, reach, axis, 0))
+
+
+def shifts(x: Float[Array, "*B"], reach: int, axis: int, beyond: float) -> list[Float[Array, "*B"]]:
+    """All that a window of 2 reach + 1 along one axis holds, by its place in it; `beyond` is outside of the border."""
     border = [(0, 0)] * x.ndim
     border[axis] = (reach, reach)
-    padded, size = jnp.pad(x, border), x.shape[axis]
+    padded, size = jnp.pad(x, border, constant_values=beyond), x.shape[axis]
     shifted = ([slice(None)] * axis + [slice(i, i + size)] for i in range(2 * reach + 1))
-    return sum(padded[tuple(where)] for where in shifted)
+    return [padded[tuple(where)] for where in shifted]

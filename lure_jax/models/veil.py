@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from lure_jax.models.blocks import Dtype, LayerNorm, Pointwise, SeparableConv3x3, identity_init, image_wide, unshuffle
 from lure_jax.models.masks import Mask, shared
+from lure_jax.models.stripes import shifts
 from lure_jax.text.source import Text
 
 WINDOW = 15  # pixels, or a stride less: somewhere within it something is dark or of one colour, if the air is clear
@@ -103,21 +104,10 @@ def _least_around(image: Float[Array, "B H W 3"], inside: Array | None, stem: in
     least = image.min(-1) if inside is None else jnp.where(inside, image.min(-1), 1.0)
     least = functools.reduce(jnp.minimum, within_places(least, stem))
     for axis in (1, 2):
-        least = _window_min(least, WINDOW // stem // 2, axis)
+        least = functools.reduce(jnp.minimum, shifts(least, WINDOW // stem // 2, axis, 1))
     return least[..., None]
 
 
 def within_places(x: Float[Array, "B H W *C"], stride: int) -> list[Float[Array, "B h w *C"]]:
     """The pixels of each place of a stride, one array each: XLA's CPU backend is slower to reduce reshaped blocks."""
     return [x[:, i::stride, j::stride] for i in range(stride) for j in range(stride)]
-
-
-def _window_min(x: Float[Array, "B h w"], reach: int, axis: int) -> Float[Array, "B h w"]:
-    border = [(0, 0)] * x.ndim
-    border[axis] = (reach, reach)
-    padded, size, found = jnp.pad(x, border, constant_values=1), x.shape[axis], x
-    for first in range(2 * reach + 1):
-        where = [slice(None)] * x.ndim
-        where[axis] = slice(first, first + size)
-        found = jnp.minimum(found, padded[tuple(where)])
-    return found

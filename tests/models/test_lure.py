@@ -126,11 +126,10 @@ def test_a_veil_is_lifted_where_the_text_asks_and_nothing_changes_elsewhere(tiny
     visible, _ = pair(48, 64)
     token = alive["encoder"]["asked"]["token"]
 
-    def latent(params, bias, images=visible):
+    def latent(params, bias):
         asking = params["encoder"] | {"asked": {"token": {"kernel": token["kernel"], "bias": jnp.asarray(bias)}}}
         text = model.apply({"params": params}, ids("visible", "haze"), method="tokens")
-        text = jax.tree.map(lambda a: jnp.repeat(a, len(images), 0), text)
-        return model.apply({"params": params | {"encoder": asking}}, images, text, method="encode").z
+        return model.apply({"params": params | {"encoder": asking}}, visible, text, method="encode").z
 
     parts = {"lifting": params["encoder"]["lifting"]} | {f"veil_{i}": params["encoder"][f"veil_{i}"] for i in range(3)}
     without = alive | {"encoder": alive["encoder"] | parts}  # as in the beginning: all of it is nought
