@@ -19,7 +19,7 @@ def get_config():
     # In small crops every pixel sees a border; without this stage the inside of whole images is a place never seen
     config.stages.whole = restoration(steps=1800, crop=256, lr=1.2e-3, pseudo=1.0, align=0.0, batch=3)
     config.stages.tokens = common.stage(
-        "lure_tokens", "restoration", steps=450, batch=3, crop=288, lr=4e-3, weight_decay=0.0, pseudo=0.0, align=0.0
+        "lure_tokens", "restoration", steps=450, batch=3, crop=288, lr=4e-3, weight_decay=0.0
     )
     config.stages.rule = common.stage(
         "lure_rule", "fusion", steps=6000, batch=2, crop=256, lr=4e-3, optimizer="muon", weight_decay=0.01

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lure_jax.metrics.color import luma
+from lure_jax.models.asked import Asked
 from lure_jax.models.blocks import (
     BRANCH_SCALE,
     Conv3x3,
@@ -26,7 +27,8 @@ from lure_jax.models.scene_statistics import scene_statistics
 from lure_jax.models.sizes import Sizes
 from lure_jax.models.stripes import stripe_offsets
 from lure_jax.models.tga import InnerResidualBlock
-from lure_jax.models.veil import Asked, Lifting, Veil, estimate_veil, within_places
+from lure_jax.models.tone import Tone, Toning, measure_tone
+from lure_jax.models.veil import Lifting, Veil, estimate_veil, within_places
 from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.source import Text, text_source
@@ -46,6 +48,7 @@ class Described(NamedTuple):
     skips: tuple[Float[Array, "B h w c"], ...]
     bottom: Float[Array, "B h w c"]
     veil: Veil
+    tone: Tone
     statistics: Float[Array, "B N"]
     logits: Float[Array, "B 13"]
 
@@ -115,9 +118,10 @@ class Encoder(nn.Module):
         self.grow = [dense(4 * sizes.widths[i]) for i in levels[:-1]]
         self.merge = [dense(sizes.widths[i]) for i in levels[:-1]]
         self.up = [blocks(i) for i in levels[:-1]]
-        self.asked = Asked()
+        self.asked = Asked(2)
         self.veil = [dense(width, init=nn.initializers.zeros) for width in sizes.widths]
         self.lifting = rematerialised(Lifting, self.remat)(sizes.latent, dtype=self.dtype)
+        self.toning = rematerialised(Toning, self.remat)(sizes.latent, dtype=self.dtype)
         if sizes.inner_residual:
             self.residual = dense(sizes.latent, init=identity_init(pixels))
         self.latent = dense(sizes.latent, init=scaled_init(0.2 * BRANCH_SCALE if sizes.inner_residual else 1.0))
@@ -139,33 +143,38 @@ class Encoder(nn.Module):
         scene = image_wide(self, "scene", scene_statistics(image, wide))
         statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
         veil = estimate_veil(self, image, wide, self.sizes.stem)
-        return Described(stem, tuple(skips), x, veil, statistics, self.condition(statistics))
+        tone = measure_tone(self, image, wide, self.sizes.stem)
+        return Described(stem, tuple(skips), x, veil, tone, statistics, self.condition(statistics))
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
-        asked, veils = self.asked(text).astype(self.dtype), [described.veil.seen]
+        lifted, toned = jnp.split(self.asked(text).astype(self.dtype), 2, -1)
+        veils = [described.veil.seen]
         for _ in self.up:
             veils.append(sum(within_places(veils[-1], 2)) / 4)
-        x = described.bottom + asked * self.veil[-1](veils[-1])
+        x = described.bottom + lifted * self.veil[-1](veils[-1])
         x = self.bottom(x, text, coarser(mask, 2 ** len(self.up)))
         features = [x]
         for level in reversed(range(len(self.up))):
             x = shuffle(self.grow[level](x), 2)
             x = self.merge[level](jnp.concatenate([x, described.skips[level]], -1))
-            x += asked * self.veil[level](veils[level])
+            x += lifted * self.veil[level](veils[level])
             x = self.up[level](x, text, coarser(mask, 2**level))
             features.append(x)
-        z = self.latent(x) + asked * self._lifted(asked, x, described.veil, mask)
+        z = self.latent(x)
+        z = self._with("lifting", lifted, z, x, described.veil, mask)
+        z = self._with("toning", toned, z, x, described.tone, mask)
         if self.sizes.inner_residual:
             z += self.residual(described.stem)
         return Latent(z.astype(jnp.float32), tuple(reversed(features[:-1])))
 
-    def _lifted(self, asked: Array, x: Array, veil: Veil, mask: Mask) -> Float[Array, "B h w Z"]:
-        """What `lifting` adds; nought, and not computed, where no prompt of the batch asks for it."""
-        if self.is_initializing():
-            return self.lifting(x, veil, mask)
-        nothing = jnp.zeros((*x.shape[:3], self.sizes.latent), self.dtype)
-        return nn.cond(asked.any(), lambda encoder: encoder.lifting(x, veil, mask), lambda _: nothing, self)
+    def _with(self, part: str, asked: Array, z: Array, x: Array, seen: Veil | Tone, mask: Mask) -> Array:
+        """z and what a part adds to it, as far as it is asked for; not computed where no prompt of the batch asks."""
+
+        def added(encoder):
+            return z + asked * getattr(encoder, part)(x, seen, mask)
+
+        return added(self) if self.is_initializing() else nn.cond(asked.any(), added, lambda _: z, self)
 
 
 class Decoder(nn.Module):

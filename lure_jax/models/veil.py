@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 from lure_jax.models.blocks import Dtype, LayerNorm, Pointwise, SeparableConv3x3, identity_init, image_wide, unshuffle
 from lure_jax.models.masks import Mask, shared
 from lure_jax.models.stripes import shifts
-from lure_jax.text.source import Text
 
 WINDOW = 15  # pixels, or a stride less: somewhere within it something is dark or of one colour, if the air is clear
 HAZIEST = 32  # power of the dark channel by which pixels count for the airlight
@@ -85,18 +84,6 @@ class Lifting(nn.Module):
         share, airlight = jnp.split(y, 2, -1)
         out = Pointwise(self.latent, init=identity_init(pixels), use_bias=False, dtype=self.dtype, name="out")
         return out(share * veil.lifted - airlight * veil.gain)
-
-
-class Asked(nn.Module):
-    """How far the text asks for the veil to be lifted, at least 0: what the token says that asks for it most.
-
-    In a new model any text may ask; which does is learnt, or set.
-    """
-
-    @nn.compact
-    def __call__(self, text: Text) -> Float[Array, "B 1 1 1"]:
-        asked = Pointwise(1, axes=("text", "norm"), name="token")(text.tokens.astype(jnp.float32))[..., 0]
-        return nn.relu(jnp.where(text.mask, asked, 0).max(-1))[:, None, None, None]
 
 
 def _least_around(image: Float[Array, "B H W 3"], inside: Array | None, stem: int) -> Float[Array, "B h w 1"]:

@@ -3,7 +3,6 @@
 After LURE (arXiv 2503.07033); reconstruction.
 """
 
-import dataclasses
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -36,6 +35,7 @@ REPRODUCTION = 50.0
 RESTORATION = 0.5
 SETTLED = ("low_light", "noise")  # tokens that have met real pairs; restoration loses where they follow the fusion pool
 TEXT_ALONE = dict.fromkeys(("encoder", "decoder", "fuser"), 0.0)  # learning-rate factors: all but the text rests
+PARTS = ("lifting", "toning")  # of the encoder; they rest where no text asks for them
 LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
@@ -89,11 +89,47 @@ def space(model: Lure, stage) -> Objective:
 
 
 def tokens(model: Lure, stage) -> Objective:
-    """As `space`, but of the learned text alone: under the prompts of its samples the network acts otherwise, else not.
+    """The learned text alone, or with it a part that rests unless the text asks for it: L_rest, of degraded images.
 
-    Ours. With `pseudo=0`, `align=0` and no decay, the tokens of conditions that no sample has stay what they are.
+    Ours. Under the prompts of its samples the network acts otherwise, else not: the tokens of conditions that no sample
+    has stay what they are, if nothing decays.
+
+    Args:
+      model: the network.
+      stage: the stage's config; `part` may be one of `PARTS`. `conditions` may name those whose tokens follow, or
+        none at all, in a model with the text source "table"; if it is not given, all of them do.
+
+    Returns:
+      An objective over the restoration pool.
+
+    Raises:
+      UserError: there is no such part, or the model's text source has no tokens of its own for each condition.
     """
-    return dataclasses.replace(space(model, stage), name="lure_tokens", lr_factors=TEXT_ALONE)
+    part, names = stage.get("part", ""), stage.get("conditions", None)
+    if part and part not in PARTS:
+        raise UserError(f"config.stages.*.part={part!r} is no part of the encoder; choose {', '.join(PARTS)}.")
+    if names is not None:
+        _check_table(model, "lure_tokens")
+    free = [f"encoder/{part}"] if part else []
+    if part == "lifting":
+        free += [f"encoder/veil_{level}" for level in range(len(model.sizes.widths))]
+
+    def loss(params, batch, rng, step, aux):
+        del rng, step
+        if names is not None:
+            params = _training_tokens(params, names)
+        text = model.apply({"params": params}, batch["prompt_ids"], method="tokens")
+        restored = model.apply({"params": params}, batch["degraded"], text, method="restore")
+        total = image_loss(restored, batch["reference"])
+        metrics = {
+            "restoration": total,
+            "psnr_input": psnr(batch["degraded"], batch["reference"]),
+            "psnr_restored": psnr(restored, batch["reference"]),
+        }
+        return total, (metrics, aux)
+
+    rest = {} if names is None or len(names) else {"text": 0.0}
+    return Objective("lure_tokens", loss, TEXT_ALONE | rest | dict.fromkeys(free, 1.0))
 
 
 def clean_prompts(modality: str, batch: int) -> Array:

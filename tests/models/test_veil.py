@@ -1,4 +1,4 @@
-"""The dark channel prior in the network: a loop over the pixels, a closed form, and the prompts that ask for it."""
+"""The dark channel prior in the network: a loop over the pixels, and a closed form."""
 
 import flax.linen as nn
 import jax
@@ -6,13 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lure_jax.inference import weights
 from lure_jax.inference.tiles import pool
 from lure_jax.models.blocks import shuffle
-from lure_jax.models.veil import FAINT, HAZIEST, LEAST_TRANSMISSION, WINDOW, Asked, Lifting, estimate_veil
-from lure_jax.text.conditions import CONDITIONS, condition_id
-from lure_jax.text.prompts import prompt_ids
-from lure_jax.text.source import Text
+from lure_jax.models.veil import FAINT, HAZIEST, LEAST_TRANSMISSION, WINDOW, Lifting, estimate_veil
 
 RNG = np.random.default_rng(0)
 
@@ -112,26 +108,3 @@ def test_what_is_lifted_starts_at_nought_and_has_both_terms():
     params["params"]["share"]["bias"] = jnp.array([1.0] * 12 + [0.1] * 12)
     out = module.apply(params, x, veil)
     np.testing.assert_allclose(out[..., :12], veil.lifted - 0.1 * veil.gain, atol=1e-4)
-
-
-def test_the_token_that_asks_most_decides_and_absent_ones_do_not():
-    tokens = jnp.asarray([[[1.0, 0], [3.0, 0], [9.0, 0]], [[-1.0, 0], [-2.0, 0], [9.0, 0]]])
-    text = Text(tokens, jnp.asarray([[True, True, False]] * 2))
-    params = {"params": {"token": {"kernel": jnp.array([[1.0], [0.0]]), "bias": jnp.zeros(1)}}}
-    np.testing.assert_allclose(Asked().apply(params, text)[:, 0, 0, 0], [3, 0])
-
-
-def test_in_the_released_model_haze_alone_asks():
-    released = weights.load("lure_tiny")
-
-    def asked(*conditions):
-        ids = jnp.asarray(prompt_ids([condition_id(*c) for c in conditions], 2))[None]
-        return float(
-            released.model.apply(
-                {"params": released.params}, ids, method=lambda model, ids: model.encoder.asked(model.tokens(ids))
-            ).squeeze()
-        )
-
-    haze = asked(("visible", "haze"))
-    assert haze > 0.5 and asked(("visible", "haze"), ("visible", "noise")) == haze
-    assert not any(asked(c) for c in CONDITIONS if c.name != "haze")

@@ -97,13 +97,37 @@ def test_a_clean_pair_has_no_distance(model, params, restoration):
     np.testing.assert_allclose(m["restoration"], m["pseudo"], rtol=1e-5)
 
 
-def test_tokens_trains_the_text_alone(model, params, restoration):
-    value, _, gradient = evaluate("lure_tokens", model, params, restoration)
-    assert value == pytest.approx(evaluate("lure_space", model, params, restoration)[0], rel=1e-6)
+def test_tokens_restores_and_trains_the_text_alone(model, params, restoration):
+    value, metrics, gradient = evaluate("lure_tokens", model, params, restoration)
+    space = evaluate("lure_space", model, params, restoration)[1]
+    assert value == metrics["restoration"] == pytest.approx(space["restoration"], rel=1e-5)
+    assert metrics["psnr_restored"] == pytest.approx(space["psnr_restored"], rel=1e-5)
     factors = registry.build(stage("lure_tokens"), model).lr_factors
     assert set(factors.values()) == {0.0} and set(params) - set(factors) == {"text"}
-    table = np.asarray(gradient["text"]["table"])
-    assert (np.abs(table).max((1, 2)) > 0).sum() < len(table)  # of conditions that no sample has, none
+    assert asking(gradient) == {condition_id("visible", "noise"), condition_id("infrared", "stripe")}
+
+
+def asking(gradient):
+    """The conditions whose tokens have a gradient."""
+    return set(np.flatnonzero(np.abs(np.asarray(gradient["text"]["table"])).max((1, 2))))
+
+
+def test_tokens_of_named_conditions_follow_and_a_part_learns_with_them(model, params, restoration):
+    changes = dict(conditions=("stripe",), part="toning")
+    _, _, gradient = evaluate("lure_tokens", model, params, restoration, **changes)
+    assert asking(gradient) == {condition_id("infrared", "stripe")}
+    factors = registry.build(stage("lure_tokens", **changes), model).lr_factors
+    assert factors == {"encoder": 0.0, "decoder": 0.0, "fuser": 0.0, "encoder/toning": 1.0}
+    assert size(gradient["encoder"]["toning"]) > 0
+    alone = registry.build(stage("lure_tokens", conditions=(), part="lifting"), model).lr_factors
+    assert alone["text"] == 0 and {name for name, factor in alone.items() if factor} == {
+        "encoder/lifting", "encoder/veil_0", "encoder/veil_1", "encoder/veil_2",
+    }  # fmt: skip
+
+
+def test_an_unknown_part_is_named(model):
+    with pytest.raises(ValueError, match="part='gate' is no part of the encoder; choose lifting, toning"):
+        registry.build(stage("lure_tokens", part="gate"), model)
 
 
 def test_rule_and_joint_sum_and_freeze(model, params, fusion):
@@ -190,11 +214,13 @@ def test_conditions_trains_the_tokens_of_conditions_without_real_pairs_alone(mod
     assert factors == dict.fromkeys(("encoder", "decoder", "fuser"), 0.0)
 
 
-@pytest.mark.parametrize("objective", ["lure_clean", "lure_conditions"])
-def test_conditions_need_tokens_of_their_own(objective):
+@pytest.mark.parametrize(
+    "objective, changes", [("lure_clean", {}), ("lure_conditions", {}), ("lure_tokens", {"conditions": ("noise",)})]
+)
+def test_conditions_need_tokens_of_their_own(objective, changes):
     one_hot = models.build(ConfigDict(dict(name="lure", preset="tiny", text="one_hot", dtype="float32", remat=False)))
     with pytest.raises(ValueError, match=f"one_hot' has no tokens .*{objective}.* choose config.model.text='table'"):
-        registry.build(stage(objective), one_hot)
+        registry.build(stage(objective, **changes), one_hot)
 
 
 def test_crops_too_small_for_the_loss_are_named(model, params, fusion):

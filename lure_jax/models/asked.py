@@ -1,0 +1,22 @@
+"""What the text asks of parts of the network that rest without it."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lure_jax.models.blocks import Pointwise
+from lure_jax.text.source import Text
+
+
+class Asked(nn.Module):
+    """How far the text asks for each part, at least 0: what the token says that asks for it most.
+
+    In a new model any text may ask; which does is learnt, or set.
+    """
+
+    parts: int
+
+    @nn.compact
+    def __call__(self, text: Text) -> Float[Array, "B 1 1 P"]:
+        asked = Pointwise(self.parts, axes=("text", "norm"), name="token")(text.tokens.astype(jnp.float32))
+        return nn.relu(jnp.where(text.mask[..., None], asked, 0).max(1))[:, None, None]
