@@ -7,6 +7,8 @@ from jaxtyping import Array, Float
 from lure_jax.models.blocks import Pointwise
 from lure_jax.text.source import Text
 
+PARTS = ("lifting", "toning")  # of the encoder
+
 
 class Asked(nn.Module):
     """How far the text asks for each part, at least 0: what the token says that asks for it most.
@@ -14,9 +16,8 @@ class Asked(nn.Module):
     In a new model any text may ask; which does is learnt, or set.
     """
 
-    parts: int
-
     @nn.compact
-    def __call__(self, text: Text) -> Float[Array, "B 1 1 P"]:
-        asked = Pointwise(self.parts, axes=("text", "norm"), name="token")(text.tokens.astype(jnp.float32))
-        return nn.relu(jnp.where(text.mask[..., None], asked, 0).max(1))[:, None, None]
+    def __call__(self, text: Text) -> dict[str, Float[Array, "B 1 1 1"]]:
+        asked = Pointwise(len(PARTS), axes=("text", "norm"), name="token")(text.tokens.astype(jnp.float32))
+        asked = nn.relu(jnp.where(text.mask[..., None], asked, 0).max(1))[:, None, None]
+        return dict(zip(PARTS, jnp.split(asked, len(PARTS), -1), strict=True))

@@ -118,7 +118,7 @@ class Encoder(nn.Module):
         self.grow = [dense(4 * sizes.widths[i]) for i in levels[:-1]]
         self.merge = [dense(sizes.widths[i]) for i in levels[:-1]]
         self.up = [blocks(i) for i in levels[:-1]]
-        self.asked = Asked(2)
+        self.asked = Asked()
         self.veil = [dense(width, init=nn.initializers.zeros) for width in sizes.widths]
         self.lifting = rematerialised(Lifting, self.remat)(sizes.latent, dtype=self.dtype)
         self.toning = rematerialised(Toning, self.remat)(sizes.latent, dtype=self.dtype)
@@ -148,27 +148,29 @@ class Encoder(nn.Module):
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
-        lifted, toned = jnp.split(self.asked(text).astype(self.dtype), 2, -1)
+        asked = {part: far.astype(self.dtype) for part, far in self.asked(text).items()}
         veils = [described.veil.seen]
         for _ in self.up:
             veils.append(sum(within_places(veils[-1], 2)) / 4)
-        x = described.bottom + lifted * self.veil[-1](veils[-1])
+        x = described.bottom + asked["lifting"] * self.veil[-1](veils[-1])
         x = self.bottom(x, text, coarser(mask, 2 ** len(self.up)))
         features = [x]
         for level in reversed(range(len(self.up))):
             x = shuffle(self.grow[level](x), 2)
             x = self.merge[level](jnp.concatenate([x, described.skips[level]], -1))
-            x += lifted * self.veil[level](veils[level])
+            x += asked["lifting"] * self.veil[level](veils[level])
             x = self.up[level](x, text, coarser(mask, 2**level))
             features.append(x)
         z = self.latent(x)
-        z = self._with("lifting", lifted, z, x, described.veil, mask)
-        z = self._with("toning", toned, z, x, described.tone, mask)
+        for part, seen in (("lifting", described.veil), ("toning", described.tone)):
+            z = self._add_part(z, part, asked[part], x, seen, mask)
         if self.sizes.inner_residual:
             z += self.residual(described.stem)
         return Latent(z.astype(jnp.float32), tuple(reversed(features[:-1])))
 
-    def _with(self, part: str, asked: Array, z: Array, x: Array, seen: Veil | Tone, mask: Mask) -> Array:
+    def _add_part(
+        self, z: Float[Array, "B h w Z"], part: str, asked: Float[Array, "B 1 1 1"], x, seen: Veil | Tone, mask: Mask
+    ) -> Float[Array, "B h w Z"]:
         """z and what a part adds to it, as far as it is asked for; not computed where no prompt of the batch asks."""
 
         def added(encoder):

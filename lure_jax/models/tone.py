@@ -1,5 +1,6 @@
 """Tone curves of the pixels: what was too dark must be multiplied tenfold, and normalised features do not multiply."""
 
+import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ from lure_jax.metrics.color import luma
 from lure_jax.models.blocks import Dtype, LayerNorm, Pointwise, SeparableConv3x3, identity_init, image_wide, unshuffle
 from lure_jax.models.masks import Mask, shared
 from lure_jax.models.stripes import window_sum
+from lure_jax.models.veil import within_places
 
 KNEES = (0.01, 0.04, 0.16)  # stored values at which a curve bends
 SAMPLE = 2  # of so many pixels along both axes, one counts for how bright the image is
@@ -31,7 +33,7 @@ def log_curves(x: Float[Array, "*B C"]) -> Float[Array, "*B K*C"]:
 
 
 def measure_tone(module: nn.Module, image: Float[Array, "B H W 3"], mask: Mask, stem: int) -> Tone:
-    """What `Toning` reads of an image; the white point is its brightest colour's mean with the power 12.
+    """What `Toning` reads of an image. The white point is the mean with the power 12 of the brightest of 2 x 2 pixels.
 
     Args:
       module: in whose collection "statistics" the sums lie.
@@ -39,9 +41,10 @@ def measure_tone(module: nn.Module, image: Float[Array, "B H W 3"], mask: Mask, 
       mask: (B,H,W,1), 0 on padding; None: all of it is image.
       stem: stride s of the result.
     """
-    sample = jnp.clip(image[:, ::SAMPLE, ::SAMPLE].astype(jnp.float32), 0, 1)
-    curves = log_curves(luma(sample)[..., None])
-    brightest = sample.max(-1, keepdims=True) ** BRIGHTEST
+    image = jnp.clip(image.astype(jnp.float32), 0, 1)
+    curves = log_curves(luma(image[:, ::SAMPLE, ::SAMPLE])[..., None])
+    # Of all pixels: a lamp that the sample misses would be many times as bright as the white point
+    brightest = functools.reduce(jnp.maximum, within_places(image.max(-1, keepdims=True), SAMPLE)) ** BRIGHTEST
     counted = jnp.concatenate([curves, curves**2, brightest, jnp.ones_like(brightest)], -1)
     sums = image_wide(
         module, "tone", shared(counted, None if mask is None else mask[:, ::SAMPLE, ::SAMPLE]).sum((1, 2))

@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from lure_jax.errors import UserError
 from lure_jax.metrics.color import luma, with_chroma
+from lure_jax.models.asked import PARTS
 from lure_jax.models.lure import FusionOutput, Latent, Lure, mix_features
 from lure_jax.objectives.fusion import FusionWeights, fusion_losses
 from lure_jax.objectives.objective import Objective
@@ -35,7 +36,6 @@ REPRODUCTION = 50.0
 RESTORATION = 0.5
 SETTLED = ("low_light", "noise")  # tokens that have met real pairs; restoration loses where they follow the fusion pool
 TEXT_ALONE = dict.fromkeys(("encoder", "decoder", "fuser"), 0.0)  # learning-rate factors: all but the text rests
-PARTS = ("lifting", "toning")  # of the encoder; they rest where no text asks for them
 LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
@@ -91,8 +91,8 @@ def space(model: Lure, stage) -> Objective:
 def tokens(model: Lure, stage) -> Objective:
     """The learned text alone, or with it a part that rests unless the text asks for it: L_rest, of degraded images.
 
-    Ours. Under the prompts of its samples the network acts otherwise, else not: the tokens of conditions that no sample
-    has stay what they are, if nothing decays.
+    Ours. Under the prompts of its samples the network acts otherwise, else not (with a part: under all prompts that
+    ask for it): the tokens of conditions that no sample has stay what they are, if nothing decays.
 
     Args:
       model: the network.
@@ -103,13 +103,16 @@ def tokens(model: Lure, stage) -> Objective:
       An objective over the restoration pool.
 
     Raises:
-      UserError: there is no such part, or the model's text source has no tokens of its own for each condition.
+      UserError: there is no such part or condition, or the text source has no tokens of its own for each condition.
     """
     part, names = stage.get("part", ""), stage.get("conditions", None)
     if part and part not in PARTS:
         raise UserError(f"config.stages.*.part={part!r} is no part of the encoder; choose {', '.join(PARTS)}.")
     if names is not None:
         _check_table(model, "lure_tokens")
+        known = {condition.name for condition in CONDITIONS}
+        if unknown := [name for name in names if name not in known]:
+            raise UserError(f"config.stages.*.conditions has {unknown[0]!r}; choose of {', '.join(sorted(known))}.")
     free = [f"encoder/{part}"] if part else []
     if part == "lifting":
         free += [f"encoder/veil_{level}" for level in range(len(model.sizes.widths))]

@@ -11,6 +11,7 @@ from lure_jax.cli import main
 from lure_jax.inference import images, sheet, weights
 from lure_jax.inference.explanation import Explanation, Level, explain
 from lure_jax.inference.fuser import Fuser
+from lure_jax.models.asked import PARTS
 from lure_jax.text.conditions import condition_id
 from lure_jax.text.prompts import prompt_ids
 from lure_jax.text.source import Text
@@ -65,7 +66,7 @@ def test_the_maps_where_the_text_enters_are_the_formulas(fuser):
     tokens = params["text"]["table"][conditions].reshape(-1, model.sizes.text)
     heads = model.sizes.heads_at(len(model.sizes.widths) - 1)
     encoder, seen = params["encoder"], np.asarray(described.veil.seen[0]).reshape(4, 4, 5, 4, 5).mean((1, 3))
-    asked = max(0, _dense(tokens, encoder["asked"]["token"]).max())
+    asked = max(0, _dense(tokens, encoder["asked"]["token"])[..., PARTS.index("lifting")].max())
     features = np.asarray(described.bottom[0]) + asked * _dense(seen, encoder["veil_2"])
     attention, gamma, beta = _by_hand(encoder["bottom"]["tga"], features, tokens, heads)
     level = found.levels[0]

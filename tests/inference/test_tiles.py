@@ -151,16 +151,18 @@ def _scene(size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("condition", ["clean", "noise"])
-def test_the_tiled_result_is_that_of_the_whole_image(condition):
+@pytest.mark.parametrize("condition, prompt", [("clean", "auto"), ("noise", "auto"), ("low light", "dark")])
+def test_the_tiled_result_is_that_of_the_whole_image(condition, prompt):
     visible, infrared = _scene((320, 520))
+    if condition == "low light":
+        visible = (visible * 0.15).astype(np.uint8)
     if condition == "noise":
         rng = np.random.default_rng(0)
         visible, infrared = (
             np.clip(image + rng.normal(0, 20, image.shape), 0, 255).astype(np.uint8) for image in (visible, infrared)
         )
     whole, tiled = Fuser.load("lure_tiny"), Fuser.load("lure_tiny", memory=_memory_for(320 * 320))
-    one, other = (fuser.fuse(visible, infrared).astype(float) for fuser in (whole, tiled))
+    one, other = (fuser.fuse(visible, infrared, prompt).astype(float) for fuser in (whole, tiled))
     assert len(tiles.plan((320, 520), 320 * 320, 8).lefts) > 1
     difference = np.abs(one - other)
     assert 0 < difference.mean() < 0.5 and difference.max() < 6

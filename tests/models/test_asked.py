@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 
 from lure_jax.inference import weights
-from lure_jax.models.asked import Asked
+from lure_jax.models.asked import PARTS, Asked
 from lure_jax.text.conditions import CONDITIONS, condition_id
 from lure_jax.text.prompts import prompt_ids
 from lure_jax.text.source import Text
 
-PARTS = ("haze", "low_light")  # conditions in the order of the parts that act on them
+ASKING = {"lifting": "haze", "toning": "low_light"}
 
 
 def test_the_token_that_asks_most_decides_and_absent_ones_do_not():
     tokens = jnp.asarray([[[1.0, 0], [3.0, 0], [9.0, 0]], [[-1.0, 0], [-2.0, 0], [9.0, 0]]])
     text = Text(tokens, jnp.asarray([[True, True, False]] * 2))
     params = {"params": {"token": {"kernel": jnp.array([[1.0, -1.0], [0.0, 0.0]]), "bias": jnp.zeros(2)}}}
-    np.testing.assert_allclose(Asked(2).apply(params, text)[:, 0, 0], [[3, 0], [0, 2]])
+    found = Asked().apply(params, text)
+    assert tuple(found) == PARTS
+    np.testing.assert_allclose([found[part][:, 0, 0, 0] for part in PARTS], [[3, 0], [0, 2]])
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +33,18 @@ def asked(released, *conditions):
     found = released.model.apply(
         {"params": released.params}, ids, method=lambda model, ids: model.encoder.asked(model.tokens(ids))
     )
-    return found[0, 0, 0]
+    return {part: float(far.squeeze()) for part, far in found.items()}
 
 
 def test_in_the_released_model_haze_asks_for_lifting_and_low_light_for_toning(released):
-    for part, name in enumerate(PARTS):
+    for part, name in ASKING.items():
         found = asked(released, ("visible", name))
-        assert found[part] > 0.5 and not found[1 - part]
+        assert found[part] > 0.5 and sum(found.values()) == found[part]
         assert asked(released, ("visible", name), ("visible", "noise"))[part] == found[part]
-    assert not any(asked(released, c).any() for c in CONDITIONS if c.name not in PARTS)
+    assert not any(sum(asked(released, c).values()) for c in CONDITIONS if c.name not in ASKING.values())
 
 
-@pytest.mark.parametrize("part, name", [("lifting", "haze"), ("toning", "low_light")])
+@pytest.mark.parametrize("part, name", ASKING.items())
 def test_a_part_changes_nothing_but_what_asks_for_it(released, part, name):
     image = jnp.asarray(np.random.default_rng(0).random((1, 32, 32, 3), np.float32)) * 0.3
     encoder = {**released.params["encoder"], part: jax.tree.map(lambda p: p + 0.1, released.params["encoder"][part])}

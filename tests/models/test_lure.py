@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from lure_jax.models import registry
+from lure_jax.models.asked import PARTS
 from lure_jax.models.lure import Lure, mix_features
 from lure_jax.models.sizes import PRESETS, Sizes
 from lure_jax.text.conditions import condition_id
@@ -121,20 +122,20 @@ def test_describe_reads_no_text_and_its_logits_ignore_padding(tiny):
     np.testing.assert_allclose(model.apply({"params": alive}, padded, mask, method="describe").logits, plain, atol=1e-4)
 
 
-@pytest.mark.parametrize("part, places", [("lifting", (0, 1, 2)), ("toning", ())])
-def test_a_part_acts_where_the_text_asks_and_nothing_changes_elsewhere(tiny, part, places):
+@pytest.mark.parametrize("part, levels", [("lifting", (0, 1, 2)), ("toning", ())])
+def test_a_part_acts_where_the_text_asks_and_nothing_changes_elsewhere(tiny, part, levels):
     model, params, alive = tiny
     visible, _ = pair(48, 64)
-    token, column = alive["encoder"]["asked"]["token"], ("lifting", "toning").index(part)
+    token, column = alive["encoder"]["asked"]["token"], PARTS.index(part)
 
     def latent(params, bias):
-        biases = np.full(2, -100.0)
+        biases = np.full(len(PARTS), -100.0)
         biases[column] = bias
         asking = params["encoder"] | {"asked": {"token": {"kernel": token["kernel"], "bias": jnp.asarray(biases)}}}
         text = model.apply({"params": params}, ids("visible", "haze"), method="tokens")
         return model.apply({"params": params | {"encoder": asking}}, visible, text, method="encode").z
 
-    parts = {name: params["encoder"][name] for name in (part, *(f"veil_{i}" for i in places))}
+    parts = {name: params["encoder"][name] for name in (part, *(f"veil_{i}" for i in levels))}
     without = alive | {"encoder": alive["encoder"] | parts}  # as in the beginning: all of it is nought
     np.testing.assert_array_equal(latent(alive, -100.0), latent(without, 5.0))
     assert np.abs(latent(alive, 5.0) - latent(alive, -100.0)).max() > 1e-2
@@ -183,7 +184,7 @@ def test_an_unknown_remat_policy_is_named():
 
 
 @pytest.mark.parametrize(
-    ("preset", "millions"), [("tiny", (0.25, 0.45)), ("small", (3.5, 5.5)), ("base", (10, 13)), ("large", (25, 29))]
+    ("preset", "millions"), [("tiny", (0.25, 0.46)), ("small", (3.5, 5.5)), ("base", (10, 13)), ("large", (25, 29))]
 )
 def test_parameter_counts(preset, millions):
     model = registry.build(config(preset=preset))

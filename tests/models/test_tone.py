@@ -34,7 +34,8 @@ def test_curves_go_from_nought_to_one_and_begin_as_steep_as_said():
 def test_agrees_with_numpy():
     image = RNG.random((1, 24, 32, 3)).astype(np.float32)
     found, sample = measure(image), image[0, ::2, ::2].reshape(-1, 3).astype(np.float64)
-    white = (sample.max(-1) ** BRIGHTEST).mean() ** (1 / BRIGHTEST)
+    blocks = image[0].astype(np.float64).reshape(12, 2, 16, 2, 3).max((1, 3, 4))
+    white = (blocks**BRIGHTEST).mean() ** (1 / BRIGHTEST)
     curves = np.stack([np.log1p(sample @ LUMA / c) / np.log1p(1 / c) for c in KNEES], -1)
     np.testing.assert_allclose(found.white, [[white]], rtol=1e-5)
     np.testing.assert_allclose(found.brightness[0], [*curves.mean(0), *curves.std(0), np.log(white)], rtol=1e-3)
@@ -45,6 +46,13 @@ def test_agrees_with_numpy():
 def test_the_white_point_follows_a_gain(gain):
     image = RNG.random((1, 24, 32, 3)).astype(np.float32)
     np.testing.assert_allclose(measure(gain * image).white, gain * measure(image).white, rtol=1e-4)
+
+
+@pytest.mark.parametrize("y, x", [(10, 20), (11, 20), (10, 21), (11, 21)])
+def test_a_lamp_of_one_pixel_is_seen_wherever_it_is(y, x):
+    image = np.full((1, 24, 32, 3), 0.02, np.float32)
+    image[0, y, x] = 1
+    np.testing.assert_allclose(measure(image).white, [[(12 * 16) ** (-1 / BRIGHTEST)]], rtol=1e-3)
 
 
 def test_a_black_image_has_a_white_point():

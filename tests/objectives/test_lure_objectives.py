@@ -15,6 +15,7 @@ from lure_jax.objectives import registry
 from lure_jax.objectives.unified import image_loss
 from lure_jax.text.conditions import clean_id, condition_id, multi_hot
 from lure_jax.text.prompts import prompt_ids
+from lure_jax.training.step import check_lr_factors
 
 
 def stage(objective, **changes):
@@ -117,15 +118,19 @@ def test_tokens_of_named_conditions_follow_and_a_part_learns_with_them(model, pa
     _, _, gradient = evaluate("lure_tokens", model, params, restoration, **changes)
     assert asking(gradient) == {condition_id("infrared", "stripe")}
     factors = registry.build(stage("lure_tokens", **changes), model).lr_factors
+    check_lr_factors(params, factors)
     assert factors == {"encoder": 0.0, "decoder": 0.0, "fuser": 0.0, "encoder/toning": 1.0}
     assert size(gradient["encoder"]["toning"]) > 0
     alone = registry.build(stage("lure_tokens", conditions=(), part="lifting"), model).lr_factors
+    check_lr_factors(params, alone)
     assert alone["text"] == 0 and {name for name, factor in alone.items() if factor} == {
         "encoder/lifting", "encoder/veil_0", "encoder/veil_1", "encoder/veil_2",
     }  # fmt: skip
 
 
-def test_an_unknown_part_is_named(model):
+def test_an_unknown_part_or_condition_is_named(model):
+    with pytest.raises(ValueError, match="conditions has 'low light'; choose of .*, low_light, "):
+        registry.build(stage("lure_tokens", conditions=("low light",)), model)
     with pytest.raises(ValueError, match="part='gate' is no part of the encoder; choose lifting, toning"):
         registry.build(stage("lure_tokens", part="gate"), model)
 
