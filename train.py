@@ -10,7 +10,7 @@ from ml_collections import config_flags
 
 from lure_jax.data import sources
 from lure_jax.errors import UserError
-from lure_jax.evaluation import condition_fit
+from lure_jax.evaluation import blur_fit, condition_fit
 from lure_jax.evaluation.judging import make_iterator
 from lure_jax.evaluation.training import build_evaluator
 from lure_jax.inference import weights
@@ -56,6 +56,8 @@ def run(config, workdir: str) -> None:
     init, evaluate = functools.partial(models.initialise, model, heads=heads), build_evaluator(config, model, heads)
     how = dict(evaluate=evaluate, load_params=load_params, text=model.text_identity)
     stages = build_stages(config, model, heads)
+    if not (config.init_from or config.resume) and checkpoints.latest_step(workdir) is None:
+        init = blur_fit.starting(init, config)
     state = train(config, workdir, stages=stages, init=init, **how)
     if config.model.name not in models.JUDGES and int(state.step) == sum(stage.steps for stage in stages):
         params = condition_fit.fitted(model, models.without_heads(state.ema), config)

@@ -41,6 +41,7 @@ def get_config():
     config.data.infrared_share = 0.35
     config.data.wrong_prompt = 0.05
     config.condition_head.samples = 48000
+    config.blur_kernel.samples = 40000
     config.checkpoint.every = 500
     return config
 

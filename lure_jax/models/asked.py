@@ -7,7 +7,8 @@ from jaxtyping import Array, Float
 from lure_jax.models.blocks import Pointwise
 from lure_jax.text.source import Text
 
-PARTS = ("lifting", "toning")  # of the encoder
+BEFORE = ("levelling", "sharpening")  # parts of the encoder that repair its image
+PARTS = ("lifting", "toning", "shrinking", *BEFORE)  # the first three add to its latent
 
 
 class Asked(nn.Module):

@@ -1,5 +1,6 @@
 """LURE's network: a text-guided encoder into one latent space, a decoder that reads it alone, a fuser in between."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lure_jax.metrics.color import luma
-from lure_jax.models.asked import Asked
+from lure_jax.models.asked import BEFORE, Asked
 from lure_jax.models.blocks import (
     BRANCH_SCALE,
     Conv3x3,
@@ -22,8 +23,11 @@ from lure_jax.models.blocks import (
     unshuffle,
 )
 from lure_jax.models.fuser import Fuser
+from lure_jax.models.levelling import Levelling
 from lure_jax.models.masks import Mask, coarser, finer, masked, masked_mean
 from lure_jax.models.scene_statistics import scene_statistics
+from lure_jax.models.sharpening import Sharpening
+from lure_jax.models.shrinkage import Shrinking
 from lure_jax.models.sizes import Sizes
 from lure_jax.models.stripes import stripe_offsets
 from lure_jax.models.tga import InnerResidualBlock
@@ -122,6 +126,9 @@ class Encoder(nn.Module):
         self.veil = [dense(width, init=nn.initializers.zeros) for width in sizes.widths]
         self.lifting = rematerialised(Lifting, self.remat)(sizes.latent, dtype=self.dtype)
         self.toning = rematerialised(Toning, self.remat)(sizes.latent, dtype=self.dtype)
+        self.shrinking = rematerialised(Shrinking, self.remat)(sizes.latent, dtype=self.dtype)
+        self.sharpening = Sharpening()
+        self.levelling = Levelling()
         if sizes.inner_residual:
             self.residual = dense(sizes.latent, init=identity_init(pixels))
         self.latent = dense(sizes.latent, init=scaled_init(0.2 * BRANCH_SCALE if sizes.inner_residual else 1.0))
@@ -129,8 +136,19 @@ class Encoder(nn.Module):
 
     def describe(self, image: Float[Array, "B H W 3"], mask: Mask = None) -> Described:
         """The way down, which reads no text, and the condition head's logits (B,13)."""
+        stem, skips, x = self._down(image, mask)
         wide = finer(mask, self.sizes.stem)
-        stripes = stripe_offsets(luma(image), wide, self.sizes.stem)
+        moments = [pixel_moments(f, coarser(mask, 2**level)) for level, f in enumerate((*skips, x))]
+        moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
+        scene = image_wide(self, "scene", scene_statistics(image, wide))
+        statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
+        veil = estimate_veil(self, image, wide, self.sizes.stem)
+        tone = measure_tone(self, image, wide, self.sizes.stem)
+        return Described(stem, skips, x, veil, tone, statistics, self.condition(statistics))
+
+    def _down(self, image: Float[Array, "B H W 3"], mask: Mask) -> tuple[Array, tuple[Array, ...], Array]:
+        """Of an image: the stem's features, those of all levels but the last, and the last."""
+        stripes = stripe_offsets(luma(image), finer(mask, self.sizes.stem), self.sizes.stem)
         pixels = jnp.concatenate([unshuffle(image, self.sizes.stem), stripes], -1)
         x = stem = self.stem(pixels.astype(self.dtype), mask)
         skips = []
@@ -138,17 +156,12 @@ class Encoder(nn.Module):
             x = block(x, None, coarser(mask, 2**level))
             skips.append(x)
             x = shrink(unshuffle(masked(x, coarser(mask, 2**level)), 2))
-        moments = [pixel_moments(f, coarser(mask, 2**level)) for level, f in enumerate((*skips, x))]
-        moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
-        scene = image_wide(self, "scene", scene_statistics(image, wide))
-        statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
-        veil = estimate_veil(self, image, wide, self.sizes.stem)
-        tone = measure_tone(self, image, wide, self.sizes.stem)
-        return Described(stem, tuple(skips), x, veil, tone, statistics, self.condition(statistics))
+        return stem, tuple(skips), x
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
         asked = {part: far.astype(self.dtype) for part, far in self.asked(text).items()}
+        described = self._repaired(described, asked, mask)
         veils = [described.veil.seen]
         for _ in self.up:
             veils.append(sum(within_places(veils[-1], 2)) / 4)
@@ -162,21 +175,40 @@ class Encoder(nn.Module):
             x = self.up[level](x, text, coarser(mask, 2**level))
             features.append(x)
         z = self.latent(x)
-        for part, seen in (("lifting", described.veil), ("toning", described.tone)):
-            z = self._add_part(z, part, asked[part], x, seen, mask)
+        seen = {"lifting": described.veil, "toning": described.tone, "shrinking": described.tone.pixels}
+        for part in seen:
+            z = self._where_asked(asked[part], z, lambda e, _, part=part: getattr(e, part)(x, seen[part], mask))
         if self.sizes.inner_residual:
             z += self.residual(described.stem)
         return Latent(z.astype(jnp.float32), tuple(reversed(features[:-1])))
 
-    def _add_part(
-        self, z: Float[Array, "B h w Z"], part: str, asked: Float[Array, "B 1 1 1"], x, seen: Veil | Tone, mask: Mask
-    ) -> Float[Array, "B h w Z"]:
-        """z and what a part adds to it, as far as it is asked for; not computed where no prompt of the batch asks."""
+    def _repaired(self, described: Described, asked: dict[str, Float[Array, "B 1 1 1"]], mask: Mask) -> Described:
+        """The way down of the image without stripes and blur, as far as they are asked for; else as it is."""
+        stem, tone = self.sizes.stem, described.tone
+
+        def again(encoder):
+            image, wide = shuffle(tone.pixels, stem), finer(mask, stem)
+            for part in BEFORE:
+                image = encoder._where_asked(asked[part], image, lambda e, x, part=part: getattr(e, part)(x, wide))
+            image = jnp.clip(image, 0, 1)
+            return unshuffle(image, stem), *encoder._down(image, mask)
+
+        def as_it_is(_):
+            return tone.pixels, described.stem, described.skips, described.bottom
+
+        wanted = sum(asked[part] for part in BEFORE).any()
+        # Of parameters alone: sums over the image belong to the way down that `describe` went, by tiles their own do
+        found = again(self) if self.is_initializing() else nn.cond(wanted, again, as_it_is, self, variables="params")
+        pixels, features, skips, bottom = found
+        return described._replace(stem=features, skips=skips, bottom=bottom, tone=tone._replace(pixels=pixels))
+
+    def _where_asked(self, asked: Float[Array, "B 1 1 1"], x: Array, part: Callable[..., Array]) -> Array:
+        """x and what a part makes of it, as far as it is asked for; not computed where no prompt of the batch asks."""
 
         def added(encoder):
-            return z + asked * getattr(encoder, part)(x, seen, mask)
+            return x + asked * part(encoder, x)
 
-        return added(self) if self.is_initializing() else nn.cond(asked.any(), added, lambda _: z, self)
+        return added(self) if self.is_initializing() else nn.cond(asked.any(), added, lambda _: x, self)
 
 
 class Decoder(nn.Module):

@@ -132,7 +132,9 @@ def tokens(model: Lure, stage) -> Objective:
         return total, (metrics, aux)
 
     rest = {} if names is None or len(names) else {"text": 0.0}
-    return Objective("lure_tokens", loss, TEXT_ALONE | rest | dict.fromkeys(free, 1.0))
+    if part == "sharpening":  # `evaluation.blur_fit` has fitted it on more images than a stage sees
+        rest["encoder/sharpening/blur"] = 0.0
+    return Objective("lure_tokens", loss, TEXT_ALONE | dict.fromkeys(free, 1.0) | rest)
 
 
 def clean_prompts(modality: str, batch: int) -> Array:

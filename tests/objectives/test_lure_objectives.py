@@ -128,6 +128,12 @@ def test_tokens_of_named_conditions_follow_and_a_part_learns_with_them(model, pa
     }  # fmt: skip
 
 
+def test_what_tells_a_blur_rests_while_its_part_learns(model, params):
+    factors = registry.build(stage("lure_tokens", conditions=("blur",), part="sharpening"), model).lr_factors
+    check_lr_factors(params, factors)
+    assert factors["encoder/sharpening"] == 1 and factors["encoder/sharpening/blur"] == 0
+
+
 def test_an_unknown_part_or_condition_is_named(model):
     with pytest.raises(ValueError, match="conditions has 'low light'; choose of .*, low_light, "):
         registry.build(stage("lure_tokens", conditions=("low light",)), model)
