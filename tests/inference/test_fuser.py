@@ -65,7 +65,7 @@ def test_the_random_network_is_no_identity_and_reads_its_prompt(fuser):
     visible, infrared = _pair(64, 96)
     dark, rainy = (fuser.fuse(visible, infrared, prompt) for prompt in ("dark", "rain"))
     assert np.abs(dark - visible).mean() > 0.05 and np.abs(dark - rainy).mean() > 1e-3
-    assert ((dark > 0) & (dark < 1)).mean() > 0.75
+    assert ((dark > 0) & (dark < 1)).mean() > 0.8
 
 
 def test_prompts_and_sizes_of_one_shape_share_one_compilation(released):
