@@ -36,13 +36,15 @@ def log_spectrum(gray: Float[Array, "B H W"], mask: Mask) -> Float[Array, "B 24*
     image blurs with phase", IEEE Trans. ASSP 1976.
 
     Args:
-      gray: in [0,1], sides multiples of 8.
+      gray: in [0,1].
       mask: (B,H,W,1), 0 on padding: a window must lie within the image.
     """
     batch, height, width = gray.shape
     blocks, reach = WINDOW // STEP, WINDOW // STEP - 1
-    x = gray.reshape(batch, height // STEP, STEP, width // STEP, STEP).swapaxes(2, 3)
-    rows, columns = x.shape[1:3]
+    valid = jnp.ones_like(gray) if mask is None else (mask[..., 0] > 0).astype(gray.dtype)
+    gray, valid = (jnp.pad(a, ((0, 0), (0, -height % STEP), (0, -width % STEP))) for a in (gray, valid))
+    rows, columns = gray.shape[1] // STEP, gray.shape[2] // STEP
+    x = gray.reshape(batch, rows, STEP, columns, STEP).swapaxes(2, 3)
     x = jnp.pad(x, ((0, 0), (0, reach), (0, reach), (0, 0), (0, 0)))
     x = jnp.concatenate([x[:, i : i + rows] for i in range(blocks)], 3)
     x = jnp.concatenate([x[:, :, i : i + columns] for i in range(blocks)], 4)
@@ -52,9 +54,9 @@ def log_spectrum(gray: Float[Array, "B H W"], mask: Mask) -> Float[Array, "B 24*
     real, imaginary = x @ along.cos, x @ along.sin
     power = (down.cos.T @ real - down.sin.T @ imaginary) ** 2 + (down.cos.T @ imaginary + down.sin.T @ real) ** 2
     logs = jnp.log(power + FAINT).reshape(batch, rows, columns, -1)
-    whole = jnp.ones((batch, rows, columns, 1)) if mask is None else (mask[:, ::STEP, ::STEP] > 0).astype(jnp.float32)
-    ends = jnp.pad(whole, ((0, 0), (0, reach), (0, reach), (0, 0)))[:, reach:, reach:]
-    return masked_mean(logs, whole * ends)
+    last = jnp.pad(valid, ((0, 0), (0, WINDOW), (0, WINDOW)))[:, WINDOW - 1 :: STEP, WINDOW - 1 :: STEP]
+    whole = valid[:, ::STEP, ::STEP] * last[:, :rows, :columns]
+    return masked_mean(logs, whole[..., None])
 
 
 def disc(radius: Float[Array, "B"]) -> Float[Array, "B 19 19"]:
