@@ -15,7 +15,7 @@ from lure_jax.models.blocks import (
     shuffle,
     unshuffle,
 )
-from lure_jax.models.masks import Mask, coarser, masked_mean
+from lure_jax.models.masks import Mask, masked_mean
 
 SIDE = 16  # pixels of a window
 STEP = 4  # pixels from one window to the next
@@ -75,11 +75,10 @@ def _part(x: Float[Array, "*B"], axis: int, start: int, size: int) -> Float[Arra
     return x[(slice(None),) * axis + (slice(start, start + size),)]
 
 
-def inside(mask: Mask, shape: tuple[int, ...]) -> Float[Array, "B h w 1"]:
-    """1 where all of the window that begins at a place lies within the image."""
-    whole = jnp.ones((*shape[:3], 1)) if mask is None else (mask > 0).astype(jnp.float32)
-    ends = jnp.pad(whole, ((0, 0), (0, REACH - 1), (0, REACH - 1), (0, 0)))[:, REACH - 1 :, REACH - 1 :]
-    return whole * ends
+def inside(valid: Float[Array, "B h w 1"]) -> Float[Array, "B h w 1"]:
+    """1 where all of the window that begins at a place lies within the image, of places that do (1) or do not (0)."""
+    ends = jnp.pad(valid, ((0, 0), (0, REACH - 1), (0, REACH - 1), (0, 0)))[:, REACH - 1 :, REACH - 1 :]
+    return valid * ends
 
 
 class Shrinking(nn.Module):
@@ -106,13 +105,17 @@ class Shrinking(nn.Module):
     def __call__(
         self, x: Float[Array, "B h w C"], pixels: Float[Array, "B h w 3*s*s"], mask: Mask = None
     ) -> Float[Array, "B h w Z"]:
-        stem = round((pixels.shape[-1] // 3) ** 0.5)
+        stem, (height, width) = round((pixels.shape[-1] // 3) ** 0.5), x.shape[1:3]
+        finer = STEP // stem  # of the stem's places, along each side of a window's
+        beyond = ((0, 0), (0, -height % finer), (0, -width % finer), (0, 0))
+        valid = jnp.ones((*x.shape[:3], 1)) if mask is None else (mask > 0).astype(jnp.float32)
+        x, pixels, valid = (jnp.pad(a, beyond) for a in (x, pixels, valid))
         coefficients = analyse((shuffle(pixels, stem) @ OPPONENT.T).transpose(0, 3, 1, 2))
         energies = jnp.log(coefficients**2 + FAINT)
         seen = (_banded(energies) - USUAL[0]) / USUAL[1]
-        x = unshuffle(x, STEP // stem)
-        x = _middle(x.reshape(*x.shape[:3], -1, x.shape[-1] // (STEP // stem) ** 2).mean(3))
-        whole = inside(coarser(mask, STEP // stem), x.shape)
+        x = unshuffle(x, finer)
+        x = _middle(x.reshape(*x.shape[:3], finer**2, -1).mean(3))
+        whole = inside(unshuffle(valid, finer).min(-1, keepdims=True))
         overall = masked_mean(seen, whole)
 
         def dense(features, name, **options):
@@ -132,7 +135,7 @@ class Shrinking(nn.Module):
         smooth = synthesise(-lost * coefficients, weights).transpose(0, 2, 3, 1) @ OPPONENT
         share = self.param("share", nn.with_logical_partitioning(nn.initializers.zeros, (None,)), (1,))
         out = Conv3x3(self.latent, init=identity_init(pixels.shape[-1]), dtype=self.dtype, name="out")
-        return out(share * unshuffle(smooth, stem), mask)
+        return out(share * unshuffle(smooth, stem)[:, :height, :width], mask)
 
 
 def _banded(x: Coefficients) -> Float[Array, "B h w 3*n*n"]:

@@ -40,16 +40,16 @@ def test_coefficients_are_those_of_scipy():
 
 def test_windows_give_back_the_image_whatever_their_weights():
     x = planes(32, 48)
-    weights = inside(None, (1, 8, 12))[..., 0] * RNG.uniform(0.1, 2, (1, 8, 12))
+    weights = inside(jnp.ones((1, 8, 12, 1)))[..., 0] * RNG.uniform(0.1, 2, (1, 8, 12))
     np.testing.assert_allclose(synthesise(analyse(jnp.asarray(x)), weights), x, atol=1e-5)
 
 
 def test_a_window_counts_if_all_of_it_is_image():
-    found = inside(None, (1, 8, 12))[0, :, :, 0]
+    found = inside(jnp.ones((1, 8, 12, 1)))[0, :, :, 0]
     np.testing.assert_array_equal(found, np.pad(np.ones((5, 9)), ((0, 3), (0, 3))))
-    mask = np.zeros((1, 8, 12, 1), np.float32)
-    mask[:, :6, :7] = 1e-6  # of a tile, what counts little in sums is image all the same
-    np.testing.assert_array_equal(inside(mask, (1, 8, 12))[0, :, :, 0], np.pad(np.ones((3, 4)), ((0, 5), (0, 8))))
+    valid = np.zeros((1, 8, 12, 1), np.float32)
+    valid[:, :6, :7] = 1
+    np.testing.assert_array_equal(inside(valid)[0, :, :, 0], np.pad(np.ones((3, 4)), ((0, 5), (0, 8))))
 
 
 def test_opponent_colours_are_orthonormal_and_grey_has_none():
@@ -147,6 +147,13 @@ def test_padding_does_not_count():
 
     padded = apply(np.pad(image, beyond, constant_values=1), mask)[:, :12, :20]
     np.testing.assert_allclose(padded, apply(image), atol=1e-5)
+
+
+def test_sides_need_not_be_multiples_of_four():
+    image = RNG.random((1, 34, 46, 3)).astype(np.float32) * 0.2
+    found = shrunk(image)
+    np.testing.assert_allclose(found[:, :16, :22], shrunk(image[:, :32, :44]), atol=2e-5)
+    assert not np.any(found[:, 16:]) and not np.any(found[:, :, 22:])  # no window reaches there
 
 
 def test_an_image_smaller_than_a_window_stays():
