@@ -6,7 +6,7 @@ of a blur. Ours, not the paper's, which has no such part.
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -155,7 +155,7 @@ def _best_noise(
     return jnp.asarray(LEVELS)[jax.lax.map(error, jnp.asarray(LEVELS)).argmin(0)] - NOISE
 
 
-def loss(answer: Float[Array, "B 8"], seen: Mapping[str, Array] | Seen) -> Float[Array, ""]:
+def loss(answer: Float[Array, "B 8"], seen: Seen) -> Float[Array, ""]:
     """Cross-entropy of the kind + 2 r^2 (discs) + 2 l^2 + 2 d^2 (lines, the direction d by their length) + n^2 / 16.
 
     r, l, d and n are errors of radius, length, cosine and sine, and assumed noise, in the units of the answer.
