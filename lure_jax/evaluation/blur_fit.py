@@ -4,7 +4,6 @@ Spectra do not depend on what else the network learns, and gradients of a restor
 of a blur. Ours, not the paper's, which has no such part.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from lure_jax.data import pipeline
 from lure_jax.data.degradations import DEGRADATIONS, STRENGTHS
 from lure_jax.data.kernels import disc_kernel, line_kernel, shift_sum
 from lure_jax.data.strengths import Strengths, changed
+from lure_jax.evaluation.fitting import minimised
 from lure_jax.metrics.color import luma
 from lure_jax.models.sharpening import (
     LENGTH,
@@ -191,16 +191,7 @@ def fit(seen: Seen, seed: int) -> dict[str, Any]:
         spectra = some.spectra + CONTRAST * jax.random.normal(contrast, (BATCH, 1))
         return loss(BlurKernel().apply({"params": params}, (spectra - mean) / spread + USUAL), some)
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def train(state):
-        def step(state, number):
-            params, moments = state
-            changes, moments = optimizer.update(jax.grad(loss_of)(params, number), moments, params)
-            return (optax.apply_updates(params, changes), moments), None
-
-        return jax.lax.scan(step, state, jnp.arange(STEPS))[0]
-
-    params = jax.tree.map(np.asarray, train((params, optimizer.init(params)))[0])
+    params = jax.tree.map(np.asarray, minimised(loss_of, params, optimizer, STEPS))
     first = params["first"]
     kernel = first["kernel"] / spread[:, None]
     return params | {"first": {"kernel": kernel, "bias": first["bias"] + (USUAL - mean) @ kernel}}

@@ -5,7 +5,6 @@ matrices. So both are done once for each image, and the head then sees its stati
 paper's, which has no such head.
 """
 
-import functools
 import math
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from lure_jax.data import pipeline
 from lure_jax.evaluation.batches import gather, mesh_of, scatter
+from lure_jax.evaluation.fitting import minimised
 from lure_jax.models.lure import ConditionHead, Lure
 from lure_jax.objectives.unified import condition_loss
 from lure_jax.text.conditions import condition_id
@@ -131,16 +131,7 @@ def fit(seen: Seen, seed: int) -> dict[str, Any]:
         logits = ConditionHead(dropout=DROPOUT).apply({"params": params}, x, rngs={"dropout": dropout})
         return condition_loss(logits, *(k[rows] for k in known))
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def train(state):
-        def step(state, number):
-            params, moments = state
-            changes, moments = optimizer.update(jax.grad(loss)(params, number), moments, params)
-            return (optax.apply_updates(params, changes), moments), None
-
-        return jax.lax.scan(step, state, jnp.arange(steps))[0]
-
-    params, _ = train((params, optimizer.init(params)))
+    params = minimised(loss, params, optimizer, steps)
     first = params["first"]
     kernel = first["kernel"] / spread[:, None]
     return jax.tree.map(np.asarray, params | {"first": {"kernel": kernel, "bias": first["bias"] - mean @ kernel}})
