@@ -29,7 +29,6 @@ def random_params(seed=0, config=MODEL):
         return (gain * values / np.sqrt(fan_in)).astype(np.float32)
 
     params = jax.tree_util.tree_map_with_path(draw, abstract)
-    params["encoder"]["shrinking"]["out"]["kernel"] *= 0.3
     params["decoder"]["conv"]["kernel"] *= 0.5  # with the bias: few pixels are clipped then
     params["decoder"]["conv"]["bias"] += 0.5
     return params

@@ -98,7 +98,7 @@ def test_a_step_lowers_the_error(arm):
 def test_a_channel_affine_is_one_for_all_pixels_and_the_mean_of_the_tokens_present():
     rng = np.random.default_rng(0)
     x, tokens = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 3, 4, 6), (1, 5, 7)))
-    text = Text(jnp.asarray(tokens), jnp.asarray([[True, True, False, True, False]]))
+    text = Text(jnp.asarray(tokens), jnp.asarray([[True, True, False, True, False]]), None)
     variables = nn.unbox(ChannelAffine().init(jax.random.key(0), x, text))
     np.testing.assert_array_equal(ChannelAffine().apply(variables, x, text), x)  # W2 starts at zero
     params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(np.float32), variables["params"])

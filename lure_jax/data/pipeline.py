@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import grain
@@ -40,7 +41,8 @@ def make_iterator(
 
     Args:
       config: the run's config; `data` names the pools' rows.
-      stage: the stage's config: `pool` ("restoration" or "fusion"), `batch` (over all processes), `crop` (pixels).
+      stage: the stage's config: `pool` ("restoration" or "fusion"), `batch` (over all processes), `crop` (pixels); and
+        perhaps `conditions`, of which every sample of the restoration pool then has one.
       seed: all randomness comes from it and the sample's index.
       start: samples of the stream that were taken before.
       share: of this process.
@@ -49,10 +51,13 @@ def make_iterator(
       Iterator of dicts of numpy arrays, each of the leading size batch / count of shares (keys: house.md, Batch).
 
     Raises:
-      UserError: if the batch does not divide among the shares.
+      UserError: if the batch does not divide among the shares, or no row offers the stage's conditions.
     """
-    pool = {"restoration": restoration_pool, "fusion": fusion_pool}[stage.pool]
-    return batches(pool(config.data, stage.crop, seed), config.data.workers, stage.batch, seed, start, share)
+    if stage.pool == "restoration":
+        pool = restoration_pool(config.data, stage.crop, seed, stage.get("conditions", None) or ())
+    else:
+        pool = fusion_pool(config.data, stage.crop, seed)
+    return batches(pool, config.data.workers, stage.batch, seed, start, share)
 
 
 def batches(
@@ -123,15 +128,16 @@ class Part(NamedTuple):
     weight: float
 
 
-def restoration_parts(data) -> list[Part]:
+def restoration_parts(data, only: Collection[str] = ()) -> list[Part]:
     """Conditions of a modality weigh 1, or as `data.condition_weights` says; all weights sum to one.
 
     Args:
       data: `config.data`. Its `condition_weights`, if it has any, are modality -> condition -> weight; the rows that
         offer a condition share its weight as their own weights say.
+      only: conditions that are to be drawn, in the proportions that they have among all; none for all.
 
     Raises:
-      UserError: a weight of a condition that no row offers, or one that is not a number above 0.
+      UserError: a weight of a condition that no row offers, or one that is not a number above 0; nothing is left.
     """
     weights = data.get("condition_weights", {})
     parts = []
@@ -149,7 +155,13 @@ def restoration_parts(data) -> list[Part]:
             offering = [row for row in rows if name in row.conditions]
             total = sum(row.weight for row in offering) * sum(offered.values())
             parts += [Part(row, name, share * weight * row.weight / total) for row in offering]
-    return parts
+    if not only:
+        return parts
+    parts = [part for part in parts if part.condition in only]
+    left = sum(part.weight for part in parts)
+    if not left:
+        raise UserError(f"config.stages.*.conditions={tuple(only)}: no row of config.data.restoration offers them.")
+    return [part._replace(weight=part.weight / left) for part in parts]
 
 
 def fusion_parts(data) -> list[Part]:
@@ -168,10 +180,10 @@ def fusion_keys(row) -> tuple[str, ...]:
     return (*MODALITIES, "labels") if row.get("labels", False) else MODALITIES
 
 
-def restoration_pool(data, crop: int, seed: int) -> list[tuple[grain.MapDataset, float]]:
-    """One endless data set for each condition and row that offers it, with its weight."""
+def restoration_pool(data, crop: int, seed: int, only: Collection[str] = ()) -> list[tuple[grain.MapDataset, float]]:
+    """One endless data set for each condition and row that offers it, with its weight; as `restoration_parts`."""
     pool = []
-    for row, name, weight in restoration_parts(data):
+    for row, name, weight in restoration_parts(data, only):
         sample = restoration_sample(data, row, name, crop)
         dataset = _endless(data, row.dataset, restoration_keys(row), seed + 1000 * len(pool)).random_map(sample)
         pool.append((dataset, weight))

@@ -3,7 +3,7 @@
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -230,11 +230,11 @@ class Fuser:
                 "such as lure_tiny."
             )
 
-    def _encode(self, sentence: str) -> Text:
+    def _encode(self, sentence: str, conditions: Sequence[int]) -> Text:
         try:
             if self._encoder is None:
                 self._encoder = ClipEncoder(self.config.get("clip", ""), self._model.prompts.tower)
-            return self._encoder.text(sentence)
+            return self._encoder.text(sentence, conditions)
         except ClipError as error:
             raise WeightsError(f"A sentence needs CLIP's files, which the prompt auto does not: {error}") from error
 

@@ -17,12 +17,13 @@ from lure_jax.metrics.color import with_chroma
 from lure_jax.models.blocks import STATISTICS
 from lure_jax.models.lure import Described, Latent, Lure
 from lure_jax.models.registry import FusionModel
+from lure_jax.text.asked import asked_by, asks_repair
 from lure_jax.text.conditions import clean_id
 from lure_jax.text.prompts import prompt_ids
 from lure_jax.text.source import Text
 
 Collection = Mapping[str, Any]  # a Flax collection: module -> ... -> array
-Statistics = dict[str, Collection]  # of each pass: "visible/down", "visible/up", "infrared/...", "decode"
+Statistics = dict[str, Collection]  # of each pass: "visible/down", "/repaired", "/up", "infrared/...", "decode"
 
 
 class Network(NamedTuple):
@@ -69,11 +70,19 @@ class Network(NamedTuple):
                 ids = _answer(ids, described.logits, self.thresholds, modality)
             if modality == "visible" and len(images) == 2:
                 colour = image, 1 - strength * (1 - keeps_colour(ids))
+            if strength < 1:
+                up, clean = given.get(f"{modality}/clean"), _clean(modality, len(image))
+                clean, measured[f"{modality}/clean"] = _lift(
+                    self.model, self.params, described, clean, mask, up, measure
+                )
+            if _repairs(ids):
+                again = given.get(f"{modality}/repaired")
+                described, measured[f"{modality}/repaired"] = self.describe(
+                    _repair(self.model, self.params, image, ids, mask), mask, again, measure
+                )
             up = given.get(f"{modality}/up")
             latent, measured[f"{modality}/up"] = _lift(self.model, self.params, described, ids, mask, up, measure)
             if strength < 1:
-                up, ids = given.get(f"{modality}/clean"), _clean(modality, len(image))
-                clean, measured[f"{modality}/clean"] = _lift(self.model, self.params, described, ids, mask, up, measure)
                 latent = _mix(clean, latent, strength)
             del described
             # Waited for: else the next image's buffers are already there beside these
@@ -104,6 +113,8 @@ class Network(NamedTuple):
         described, _ = self.describe(image, mask)
         if not isinstance(prompt, Text):
             prompt = _answer(prompt, described.logits, self.thresholds, modality)
+        if _repairs(prompt):
+            described, _ = self.describe(_repair(self.model, self.params, image, prompt, mask), mask)
         return prompt, *_maps(self.model, self.params, described, prompt, mask)
 
 
@@ -111,6 +122,15 @@ class Network(NamedTuple):
 @functools.partial(jax.jit, static_argnames=("model", "measure"))
 def _describe(model: Lure, params, image, mask, given, measure):
     return _apply(model, params, given, measure, lambda model: model.describe(image, mask))
+
+
+def _repairs(prompt: Int[Array, "B P"] | Text) -> bool:
+    return bool(asks_repair(prompt.asked if isinstance(prompt, Text) else asked_by(np.asarray(prompt))).any())
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _repair(model: Lure, params, image, prompt, mask):
+    return model.apply({"params": params}, method=lambda model: model.repair(image, _tokens(model, prompt), mask))
 
 
 @functools.partial(jax.jit, static_argnames=("model", "measure"))

@@ -42,7 +42,7 @@ def fusion(released: Released, prompt: Prompt | None = None) -> Callable[..., Fl
         if not isinstance(asked, Text):
             asked = answer_auto(asked, described.logits, jnp.asarray(released.thresholds), modality)
         text = model.read(asked) if isinstance(asked, Text) else model.tokens(asked)
-        return model.lift(described, text), asked
+        return model.encode_described(image, described, text), asked
 
     def run(model, visible, infrared, visible_asked, infrared_asked):
         latent_v, visible_asked = encode(model, visible, visible_asked, "visible")

@@ -1,6 +1,6 @@
 """From what a user asks for, or nothing, to the prompt ids the network reads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -33,13 +33,14 @@ class Prompt(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def read_prompt(prompt: str | Mapping[str, str], encode: Callable[[str], Text] | None = None) -> Prompt:
+def read_prompt(prompt: str | Mapping[str, str], encode: Callable[[str, Sequence[int]], Text] | None = None) -> Prompt:
     """Resolves what a user wrote to conditions, or encodes it.
 
     Args:
       prompt: "auto"; or one sentence about both images, where a modality it does not mention counts as clean; or
         {"visible": ..., "infrared": ...}, each "auto" or a sentence about that image, "auto" where left out.
-      encode: sentence -> `Text` without a batch axis; a sentence about both images is then read by both.
+      encode: sentence, and the conditions that its words name of the image -> `Text` without a batch axis; a sentence
+        about both images is then read by both.
 
     Returns:
       The prompt ids or encoded sentences, and the warnings to show.
@@ -55,21 +56,22 @@ def read_prompt(prompt: str | Mapping[str, str], encode: Callable[[str], Text] |
                 )
         sentences = {modality: prompt.get(modality, "auto") for modality in MODALITIES}
         # The sentence is about one image, so that image is what it speaks of unless it says otherwise.
-        asked = {m: s if encode or _is_auto(s) else f"{m} image: {s}" for m, s in sentences.items()}
+        understood = {modality: f"{modality} image: {sentence}" for modality, sentence in sentences.items()}
     elif isinstance(prompt, str):
-        asked = dict.fromkeys(MODALITIES, prompt)
+        sentences = understood = dict.fromkeys(MODALITIES, prompt)
     else:
         raise ValueError(f"The prompt is {prompt!r}; it must be 'auto', a sentence, or one sentence per modality.")
     ids, warnings = {}, []
-    for modality, sentence in asked.items():
+    for modality, sentence in sentences.items():
         if _is_auto(sentence):
             ids[modality] = np.full(SLOTS, AUTO, np.int32)
             continue
+        resolved = resolve(understood[modality])
+        conditions = getattr(resolved, modality)
         if encode:
-            ids[modality] = encode(sentence)
+            ids[modality] = encode(sentence, conditions)
             continue
-        resolved = resolve(sentence)
-        ids[modality] = prompt_ids(getattr(resolved, modality), SLOTS)
+        ids[modality] = prompt_ids(conditions, SLOTS)
         warnings.append(warning(resolved))
     return Prompt(ids["visible"], ids["infrared"], tuple(dict.fromkeys(w for w in warnings if w)))
 

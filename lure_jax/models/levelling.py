@@ -25,18 +25,15 @@ def differences(gray: Float[Array, "B H W"], mask: Mask) -> Float[Array, "B W 4"
     0 where there is no image.
     """
     valid = jnp.ones_like(gray) if mask is None else (mask[..., 0] > 0).astype(gray.dtype)
-    rows = jnp.maximum(valid.sum(1, keepdims=True), 1)
-    usual = []
-    for reach in ACROSS:
-        local = _box(gray * valid, reach) / jnp.maximum(_box(valid, reach), 1)
-        away = (gray - local) * valid
-        middle = jnp.clip(away, -LARGEST, LARGEST).sum(1, keepdims=True) / rows
-        for width in WIDTHS:
-            left = (away - middle) * valid
-            near = ((jnp.abs(left) < width) * valid).sum(1, keepdims=True)
-            middle += jnp.clip(left, -width, width).sum(1, keepdims=True) / (near + DAMPING * rows)
-        usual.append(middle[:, 0])
-    return jnp.stack(usual, -1) * (valid.sum(1) > 0)[..., None]
+    local = [_box(gray * valid, reach) / jnp.maximum(_box(valid, reach), 1) for reach in ACROSS]
+    away, valid = (gray[:, None] - jnp.stack(local, 1)) * valid[:, None], valid[:, None]
+    rows = jnp.maximum(valid.sum(2, keepdims=True), 1)
+    middle = jnp.clip(away, -LARGEST, LARGEST).sum(2, keepdims=True) / rows
+    for width in WIDTHS:
+        left = (away - middle) * valid
+        near = ((jnp.abs(left) < width) * valid).sum(2, keepdims=True)
+        middle += jnp.clip(left, -width, width).sum(2, keepdims=True) / (near + DAMPING * rows)
+    return jnp.where(valid.any(2, keepdims=True), middle, 0)[:, :, 0].swapaxes(1, 2)
 
 
 def _box(x: Float[Array, "B H W"], reach: int) -> Float[Array, "B H W"]:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from lure_jax.metrics.color import luma
-from lure_jax.models.asked import BEFORE, Asked
 from lure_jax.models.blocks import (
     BRANCH_SCALE,
     Conv3x3,
@@ -33,6 +33,7 @@ from lure_jax.models.stripes import stripe_offsets
 from lure_jax.models.tga import InnerResidualBlock
 from lure_jax.models.tone import Tone, Toning, measure_tone
 from lure_jax.models.veil import Lifting, Veil, estimate_veil, within_places
+from lure_jax.text.asked import BEFORE, PARTS, asks_repair
 from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.source import Text, text_source
@@ -122,32 +123,26 @@ class Encoder(nn.Module):
         self.grow = [dense(4 * sizes.widths[i]) for i in levels[:-1]]
         self.merge = [dense(sizes.widths[i]) for i in levels[:-1]]
         self.up = [blocks(i) for i in levels[:-1]]
-        self.asked = Asked()
         self.veil = [dense(width, init=nn.initializers.zeros) for width in sizes.widths]
         self.lifting = rematerialised(Lifting, self.remat)(sizes.latent, dtype=self.dtype)
         self.toning = rematerialised(Toning, self.remat)(sizes.latent, dtype=self.dtype)
-        self.shrinking = rematerialised(Shrinking, self.remat)(sizes.latent, dtype=self.dtype)
-        self.sharpening = Sharpening()
         self.levelling = Levelling()
+        self.sharpening = Sharpening()
+        self.shrinking = rematerialised(Shrinking, self.remat)(dtype=self.dtype)
         if sizes.inner_residual:
             self.residual = dense(sizes.latent, init=identity_init(pixels))
         self.latent = dense(sizes.latent, init=scaled_init(0.2 * BRANCH_SCALE if sizes.inner_residual else 1.0))
         self.condition = ConditionHead()
 
+    def repair(self, image: Float[Array, "B H W 3"], text: Text, mask: Mask = None) -> Float[Array, "B H W 3"]:
+        """The image without stripes, blur and noise, if `text` asks for it: what the way down is to see."""
+        asked, wide = _by_part(text), finer(mask, self.sizes.stem)
+        for part in BEFORE:
+            image = self._where_asked(asked[part], image, lambda e, x, part=part: getattr(e, part)(x, wide))
+        return jnp.clip(image, 0, 1)
+
     def describe(self, image: Float[Array, "B H W 3"], mask: Mask = None) -> Described:
         """The way down, which reads no text, and the condition head's logits (B,13)."""
-        stem, skips, x = self._down(image, mask)
-        wide = finer(mask, self.sizes.stem)
-        moments = [pixel_moments(f, coarser(mask, 2**level)) for level, f in enumerate((*skips, x))]
-        moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
-        scene = image_wide(self, "scene", scene_statistics(image, wide))
-        statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
-        veil = estimate_veil(self, image, wide, self.sizes.stem)
-        tone = measure_tone(self, image, wide, self.sizes.stem)
-        return Described(stem, skips, x, veil, tone, statistics, self.condition(statistics))
-
-    def _down(self, image: Float[Array, "B H W 3"], mask: Mask) -> tuple[Array, tuple[Array, ...], Array]:
-        """Of an image: the stem's features, those of all levels but the last, and the last."""
         stripes = stripe_offsets(luma(image), finer(mask, self.sizes.stem), self.sizes.stem)
         pixels = jnp.concatenate([unshuffle(image, self.sizes.stem), stripes], -1)
         x = stem = self.stem(pixels.astype(self.dtype), mask)
@@ -156,12 +151,18 @@ class Encoder(nn.Module):
             x = block(x, None, coarser(mask, 2**level))
             skips.append(x)
             x = shrink(unshuffle(masked(x, coarser(mask, 2**level)), 2))
-        return stem, tuple(skips), x
+        wide = finer(mask, self.sizes.stem)
+        moments = [pixel_moments(f, coarser(mask, 2**level)) for level, f in enumerate((*skips, x))]
+        moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
+        scene = image_wide(self, "scene", scene_statistics(image, wide))
+        statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
+        veil = estimate_veil(self, image, wide, self.sizes.stem)
+        tone = measure_tone(self, image, wide, self.sizes.stem)
+        return Described(stem, tuple(skips), x, veil, tone, statistics, self.condition(statistics))
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
-        asked = {part: far.astype(self.dtype) for part, far in self.asked(text).items()}
-        described = self._repaired(described, asked, mask)
+        asked = {part: is_asked.astype(self.dtype) for part, is_asked in _by_part(text).items()}
         veils = [described.veil.seen]
         for _ in self.up:
             veils.append(sum(within_places(veils[-1], 2)) / 4)
@@ -175,40 +176,25 @@ class Encoder(nn.Module):
             x = self.up[level](x, text, coarser(mask, 2**level))
             features.append(x)
         z = self.latent(x)
-        seen = {"lifting": described.veil, "toning": described.tone, "shrinking": described.tone.pixels}
-        for part in seen:
-            z = self._where_asked(asked[part], z, lambda e, _, part=part: getattr(e, part)(x, seen[part], mask))
+        for part, seen in (("lifting", described.veil), ("toning", described.tone)):
+            z = self._where_asked(asked[part], z, lambda e, _, part=part, seen=seen: getattr(e, part)(x, seen, mask))
         if self.sizes.inner_residual:
             z += self.residual(described.stem)
         return Latent(z.astype(jnp.float32), tuple(reversed(features[:-1])))
 
-    def _repaired(self, described: Described, asked: dict[str, Float[Array, "B 1 1 1"]], mask: Mask) -> Described:
-        """The way down of the image without stripes and blur, as far as they are asked for; else as it is."""
-        stem, tone = self.sizes.stem, described.tone
-
-        def again(encoder):
-            image, wide = shuffle(tone.pixels, stem), finer(mask, stem)
-            for part in BEFORE:
-                image = encoder._where_asked(asked[part], image, lambda e, x, part=part: getattr(e, part)(x, wide))
-            image = jnp.clip(image, 0, 1)
-            return unshuffle(image, stem), *encoder._down(image, mask)
-
-        def as_it_is(_):
-            return tone.pixels, described.stem, described.skips, described.bottom
-
-        wanted = sum(asked[part] for part in BEFORE).any()
-        # Of parameters alone: sums over the image belong to the way down that `describe` went, by tiles their own do
-        found = again(self) if self.is_initializing() else nn.cond(wanted, again, as_it_is, self, variables="params")
-        pixels, features, skips, bottom = found
-        return described._replace(stem=features, skips=skips, bottom=bottom, tone=tone._replace(pixels=pixels))
-
-    def _where_asked(self, asked: Float[Array, "B 1 1 1"], x: Array, part: Callable[..., Array]) -> Array:
-        """x and what a part makes of it, as far as it is asked for; not computed where no prompt of the batch asks."""
+    def _where_asked(self, asked: Array, x: Array, part: Callable[..., Array]) -> Array:
+        """x and what a part adds to it, where it is asked for; not computed where no prompt of the batch asks."""
+        if isinstance(asked, np.ndarray) and not asked.any():
+            return x
 
         def added(encoder):
             return x + asked * part(encoder, x)
 
         return added(self) if self.is_initializing() else nn.cond(asked.any(), added, lambda _: x, self)
+
+
+def _by_part(text: Text) -> dict[str, Bool[Array, "B 1 1 1"]]:
+    return {part: text.asked[:, None, None, i : i + 1] for i, part in enumerate(PARTS)}
 
 
 class Decoder(nn.Module):
@@ -301,10 +287,15 @@ class Lure(nn.Module):
         """CLIP's tokens of free sentences, to tokens; of a model whose text source is "clip"."""
         return self.text.read(encoded)
 
+    def repair(
+        self, image: Float[Array, "B H W C"], text: Text, pixel_mask: Float[Array, "B H W"] | None = None
+    ) -> Float[Array, "B h w 3"]:
+        """The image less the noise, blur and stripes that the text names and formulas remove; padded as needed."""
+        return self.encoder.repair(self._padded(image), text, self._mask(pixel_mask))
+
     def describe(self, image: Float[Array, "B H W C"], pixel_mask: Float[Array, "B H W"] | None = None) -> Described:
         """The encoder's way down; `logits` (B,13) are the condition head's, "clean" columns without meaning."""
-        image = jnp.broadcast_to(image, (*image.shape[:3], 3))
-        return self.encoder.describe(pad_to_multiple(image, self.sizes.multiple), self._mask(pixel_mask))
+        return self.encoder.describe(self._padded(image), self._mask(pixel_mask))
 
     def lift(self, described: Described, text: Text, pixel_mask: Float[Array, "B H W"] | None = None) -> Latent:
         """The encoder's way up."""
@@ -313,8 +304,16 @@ class Lure(nn.Module):
     def encode(
         self, image: Float[Array, "B H W C"], text: Text, pixel_mask: Float[Array, "B H W"] | None = None
     ) -> Latent:
-        """E(x, T): `describe`, then `lift`."""
-        return self.lift(self.describe(image, pixel_mask), text, pixel_mask)
+        """E(x, T): `repair`, `describe`, then `lift`."""
+        return self.lift(self.describe(self.repair(image, text, pixel_mask), pixel_mask), text, pixel_mask)
+
+    def encode_described(self, image: Float[Array, "B H W C"], described: Described, text: Text) -> Latent:
+        """E(x, T) of an image that was described before: it goes down again only where `repair` changes it."""
+
+        def again(model):
+            return model.describe(model.repair(image, text))
+
+        return self.lift(nn.cond(asks_repair(text.asked).any(), again, lambda _: described, self), text)
 
     def decode(
         self, z: Float[Array, "B h w Z"], pixel_mask: Float[Array, "B H W"] | None = None
@@ -334,6 +333,9 @@ class Lure(nn.Module):
     def initialise(self, visible, infrared, visible_ids, infrared_ids) -> FusionOutput:
         """Touches every parameter: call it with `init`."""
         return self(visible, infrared, self.tokens(visible_ids), self.tokens(infrared_ids))
+
+    def _padded(self, image: Float[Array, "B H W C"]) -> Float[Array, "B h w 3"]:
+        return pad_to_multiple(jnp.broadcast_to(image, (*image.shape[:3], 3)), self.sizes.multiple)
 
     def _mask(self, pixel_mask) -> Mask:
         stride = self.sizes.stem

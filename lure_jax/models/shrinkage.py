@@ -5,16 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lure_jax.models.blocks import (
-    Conv3x3,
-    Dtype,
-    LayerNorm,
-    Pointwise,
-    SeparableConv3x3,
-    identity_init,
-    shuffle,
-    unshuffle,
-)
+from lure_jax.models.blocks import Dtype, Pointwise, SeparableConv3x3, unshuffle
 from lure_jax.models.masks import Mask, masked_mean
 
 SIDE = 16  # pixels of a window
@@ -82,46 +73,39 @@ def inside(valid: Float[Array, "B h w 1"]) -> Float[Array, "B h w 1"]:
 
 
 class Shrinking(nn.Module):
-    """What shrinking the coefficients of windows is to add to the latent: out(mean over windows of (share - 1) c).
+    """What shrinking the coefficients of windows adds to an image: share (mean over windows of (kept - 1) c).
 
-    The share that is kept of a coefficient c is sigmoid(p (log c^2 - t)): with p = 1 the empirical Wiener filter
+    What is kept of a coefficient c is sigmoid(p (log c^2 - t)): with p = 1 the empirical Wiener filter
     c^2 / (c^2 + e^t), with a large p a threshold. A network tells t for each band, and the windows' weights, from the
-    features and from the mean energies of the bands, here and over the image; p, and an addition to t, are parameters
-    of each coefficient. A factor that begins at nought takes the layer in.
+    mean energies of the bands, here and over the image; p, and an addition to t, are parameters of each coefficient.
+    The share begins at nought.
 
     Source: sliding DCT shrinkage (Yaroslavsky 1996; Yu and Sapiro, "DCT image denoising", IPOL 2011), with told
     instead of given thresholds.
 
     Attributes:
-      latent: channels Z of the result.
       width: hidden channels.
     """
 
-    latent: int
     width: int = 64
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "B h w C"], pixels: Float[Array, "B h w 3*s*s"], mask: Mask = None
-    ) -> Float[Array, "B h w Z"]:
-        stem, (height, width) = round((pixels.shape[-1] // 3) ** 0.5), x.shape[1:3]
-        finer = STEP // stem  # of the stem's places, along each side of a window's
-        beyond = ((0, 0), (0, -height % finer), (0, -width % finer), (0, 0))
-        valid = jnp.ones((*x.shape[:3], 1)) if mask is None else (mask > 0).astype(jnp.float32)
-        x, pixels, valid = (jnp.pad(a, beyond) for a in (x, pixels, valid))
-        coefficients = analyse((shuffle(pixels, stem) @ OPPONENT.T).transpose(0, 3, 1, 2))
+    def __call__(self, image: Float[Array, "B H W 3"], mask: Mask = None) -> Float[Array, "B H W 3"]:
+        height, width = image.shape[1:3]
+        valid = jnp.ones((*image.shape[:3], 1)) if mask is None else (mask > 0).astype(jnp.float32)
+        beyond = ((0, 0), (0, -height % STEP), (0, -width % STEP), (0, 0))
+        image, valid = jnp.pad(image, beyond), jnp.pad(valid, beyond)
+        coefficients = analyse((image @ OPPONENT.T).transpose(0, 3, 1, 2))
         energies = jnp.log(coefficients**2 + FAINT)
         seen = (_banded(energies) - USUAL[0]) / USUAL[1]
-        x = unshuffle(x, finer)
-        x = _middle(x.reshape(*x.shape[:3], finer**2, -1).mean(3))
-        whole = inside(unshuffle(valid, finer).min(-1, keepdims=True))
+        whole = inside(unshuffle(valid, STEP).min(-1, keepdims=True))
         overall = masked_mean(seen, whole)
 
         def dense(features, name, **options):
             return Pointwise(features, dtype=self.dtype, name=name, **options)
 
-        y = dense(self.width, "first")(jnp.concatenate([LayerNorm(self.dtype, name="norm")(x), seen], -1))
+        y = dense(self.width, "first")(seen)
         y = nn.gelu(y + dense(self.width, "overall", use_bias=False)(overall)[:, None, None])
         for name in ("second", "third"):
             y += nn.gelu(SeparableConv3x3(self.width, dtype=self.dtype, name=name)(y, whole))
@@ -134,8 +118,7 @@ class Shrinking(nn.Module):
         weights = (whole * jnp.exp(jnp.clip(y[..., -1:], -5, 5)))[..., 0]
         smooth = synthesise(-lost * coefficients, weights).transpose(0, 2, 3, 1) @ OPPONENT
         share = self.param("share", nn.with_logical_partitioning(nn.initializers.zeros, (None,)), (1,))
-        out = Conv3x3(self.latent, init=identity_init(pixels.shape[-1]), dtype=self.dtype, name="out")
-        return out(share * unshuffle(smooth, stem)[:, :height, :width], mask)
+        return share * smooth[:, :height, :width]
 
 
 def _banded(x: Coefficients) -> Float[Array, "B h w 3*n*n"]:
@@ -151,11 +134,3 @@ def _of_frequencies(x: Float[Array, "B h w 3*n*n"]) -> Coefficients:
     x = x.reshape(*x.shape[:3], 3, len(BANDS), len(BANDS)).transpose(0, 3, 1, 4, 2, 5)
     band = np.repeat(np.arange(len(BANDS)), BANDS)
     return x[:, :, :, band][..., band]
-
-
-def _middle(x: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
-    """The mean of the middle places of the window that begins at a place."""
-    height, width = x.shape[1:3]
-    first = REACH // 2 - 1
-    x = jnp.pad(x, ((0, 0), (0, first + 1), (0, first + 1), (0, 0)))
-    return sum(x[:, i : i + height, j : j + width] for i in (first, first + 1) for j in (first, first + 1)) / 4

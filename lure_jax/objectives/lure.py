@@ -7,12 +7,12 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import stop_gradient
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
 from lure_jax.errors import UserError
 from lure_jax.metrics.color import luma, with_chroma
-from lure_jax.models.asked import PARTS
 from lure_jax.models.lure import FusionOutput, Latent, Lure, mix_features
 from lure_jax.objectives.fusion import FusionWeights, fusion_losses
 from lure_jax.objectives.objective import Objective
@@ -26,6 +26,7 @@ from lure_jax.objectives.unified import (
     ramp,
     separate,
 )
+from lure_jax.text.asked import PARTS
 from lure_jax.text.conditions import CONDITIONS, MODALITIES, clean_id
 from lure_jax.text.prompts import prompt_ids
 
@@ -41,6 +42,8 @@ LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 def space(model: Lure, stage) -> Objective:
     """Stage I: L_I = L_rest + p L_pseudo + lam(t) (L_align + 0.5 L_dist) + 0.05 L_cond; the fuser rests.
+
+    As do the parts that repair an image before the encoder (`asked.BEFORE`): `tokens` trains them.
 
     Args:
       model: the network.
@@ -96,8 +99,9 @@ def tokens(model: Lure, stage) -> Objective:
 
     Args:
       model: the network.
-      stage: the stage's config; `part` may be one of `PARTS`. `conditions` may name those whose tokens follow, or
-        none at all, in a model with the text source "table"; if it is not given, all of them do.
+      stage: the stage's config; `part` may be one of `PARTS`. `conditions` may name those whose samples are drawn
+        (`pipeline.make_iterator`) and whose tokens follow, or none at all, which draws all and lets the text rest, in a
+        model with the text source "table"; if it is not given, all follow.
 
     Returns:
       An objective over the restoration pool.
@@ -137,9 +141,9 @@ def tokens(model: Lure, stage) -> Objective:
     return Objective("lure_tokens", loss, TEXT_ALONE | dict.fromkeys(free, 1.0) | rest)
 
 
-def clean_prompts(modality: str, batch: int) -> Array:
-    """The prompt "clean" (B,2) of a modality."""
-    return jnp.tile(jnp.asarray(prompt_ids([clean_id(modality)], 2)), (batch, 1))
+def clean_prompts(modality: str, batch: int) -> Int[np.ndarray, "B 2"]:
+    """The prompt "clean" of a modality; known while tracing, so that what it does not ask for is not compiled."""
+    return np.tile(prompt_ids([clean_id(modality)], 2), (batch, 1))
 
 
 class Fused(NamedTuple):

@@ -15,6 +15,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from lure_jax.text import clip_files
+from lure_jax.text.asked import asked_by, asked_by_conditions
 from lure_jax.text.clip import ClipConfig, ClipError, ClipTower
 from lure_jax.text.prompts import PROMPTS
 from lure_jax.text.source import Text
@@ -111,13 +112,14 @@ class ClipText(nn.Module):
         mask = jnp.asarray(self.prompts.mask)[chosen] & present[..., None]
         tokens = jnp.where(mask[..., None], jnp.asarray(self.prompts.tokens)[chosen], 0.0)
         batch = prompt_ids.shape[0]  # which may be symbolic
-        return self.read(Text(tokens.reshape(batch, -1, tokens.shape[-1]), mask.reshape(batch, -1)))
+        tokens, mask = tokens.reshape(batch, -1, tokens.shape[-1]), mask.reshape(batch, -1)
+        return self.read(Text(tokens, mask, asked_by(prompt_ids)))
 
     def read(self, encoded: Text) -> Text:
         """CLIP's own tokens, of any sentence, at the model's width."""
         if self.prompts.tokens.shape[-1] == self.width:
             return encoded
-        return Text(self.projection(encoded.tokens), encoded.mask)
+        return encoded._replace(tokens=self.projection(encoded.tokens))
 
 
 class ClipEncoder:
@@ -162,10 +164,15 @@ class ClipEncoder:
             _store(paths[sentence], found[sentence])
         return [found[sentence] for sentence in sentences]
 
-    def text(self, sentence: str) -> Text:
-        """A sentence as `Text` without a batch axis, padded to the most tokens CLIP reads: one shape for all."""
+    def text(self, sentence: str, conditions: Sequence[int]) -> Text:
+        """A sentence as `Text` without a batch axis, padded to the most tokens CLIP reads: one shape for all.
+
+        Args:
+          sentence: any.
+          conditions: that its words name of the image at hand; they ask for parts of the network.
+        """
         tokens, mask = pad(self.encode([sentence]), self._files.config.max_position_embeddings)
-        return Text(tokens[0], mask[0])
+        return Text(tokens[0], mask[0], asked_by_conditions(conditions))
 
     def _key(self, sentence: str) -> str:
         return hashlib.sha256(f"{_VERSION} {self._tokenizer} {sentence}".encode()).hexdigest()

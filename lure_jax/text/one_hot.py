@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Int
 
+from lure_jax.text.asked import asked_by
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.prompts import PROMPT_CONDITIONS
 from lure_jax.text.source import Text
@@ -33,4 +34,4 @@ class OneHotText(nn.Module):
         present = prompt_ids >= 0
         conditions = jnp.asarray(PROMPT_CONDITIONS)[jnp.maximum(prompt_ids, 0)]
         codes = self.width**0.5 * jnp.eye(len(CONDITIONS), self.width)
-        return Text(jnp.where(present[..., None], codes[conditions], 0.0), present)
+        return Text(jnp.where(present[..., None], codes[conditions], 0.0), present, asked_by(prompt_ids))

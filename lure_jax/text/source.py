@@ -3,6 +3,7 @@
 import importlib
 from typing import Any, NamedTuple
 
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
@@ -20,10 +21,12 @@ class Text(NamedTuple):
     Attributes:
       tokens: One vector a token, zero where `mask` is False.
       mask: True where a token is present.
+      asked: Which of `asked.PARTS` are to act; a numpy array where that is known while the network is traced.
     """
 
     tokens: Float[Array, "B L E"]
     mask: Bool[Array, "B L"]
+    asked: Bool[Array | np.ndarray, "B 5"]
 
 
 def text_source(name: str, width: int, prompts: Any = None) -> nn.Module:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Int
 
+from lure_jax.text.asked import asked_by
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.prompts import PROMPT_CONDITIONS
 from lure_jax.text.source import Text
@@ -44,4 +45,5 @@ class TableText(nn.Module):
         return Text(
             tokens.reshape(batch, prompts * self.tokens_per_condition, self.width),
             jnp.repeat(present, self.tokens_per_condition, axis=1),
+            asked_by(prompt_ids),
         )

@@ -296,6 +296,23 @@ def test_conditions_weigh_as_the_config_says(data_dir):
     near(is_real.mean(), 0.75 * 0.5, 800)  # the rows of a condition share it as before
 
 
+def test_a_stage_may_draw_some_conditions_alone(data_dir):
+    rows = (recipe(data_dir).data.restoration[0].copy_and_resolve_references(), real_row())
+    rows[0].conditions, rows[1].weight = ("noise", "haze", "rain"), 3.0
+    config = recipe(data_dir, restoration=rows, infrared_share=0.0, wrong_prompt=0.0, two_conditions=0.0)
+    parts = pipeline.restoration_parts(config.data, ("noise", "rain"))
+    assert sum(part.weight for part in parts) == pytest.approx(1)
+    stage = ml_collections.ConfigDict(dict(pool="restoration", batch=100, crop=8, conditions=("noise", "rain")))
+    iterator = pipeline.make_iterator(config, stage, seed=0)
+    samples = joined([next(iterator) for _ in range(4)])
+    for name, share in (("noise", 0.5), ("haze", 0.0), ("rain", 0.5)):
+        near(samples["conditions"][:, condition_id("visible", name)].mean(), share, 400)
+    near((samples["reference"].min((1, 2, 3)) == 1).mean(), 0.5 * 0.75, 400)
+    stage.conditions = ("stripe",)
+    with pytest.raises(UserError, match=r"conditions=\('stripe',\): no row of config.data.restoration offers them"):
+        pipeline.make_iterator(config, stage, seed=0)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -11,7 +11,6 @@ from lure_jax.cli import main
 from lure_jax.inference import images, sheet, weights
 from lure_jax.inference.explanation import Explanation, Level, explain
 from lure_jax.inference.fuser import Fuser
-from lure_jax.models.asked import PARTS
 from lure_jax.text.conditions import condition_id
 from lure_jax.text.prompts import prompt_ids
 from lure_jax.text.source import Text
@@ -61,13 +60,14 @@ def test_the_maps_where_the_text_enters_are_the_formulas(fuser):
     assert set(found.prompts) == {"noise", "haze"} and [level.stride for level in found.levels] == [8, 4, 2]
     model, params = fuser._model, jax.device_get(fuser._network.params)
     padded = np.pad(IMAGE, ((0, 6), (0, 3), (0, 0)), mode="edge")[None]
-    described, _ = fuser._network.describe(padded, np.ones((1, 32, 40), np.float32))
     conditions = [condition_id("visible", name) for name in found.prompts]
+    ids, mask = prompt_ids(conditions, 2)[None], np.ones((1, 32, 40), np.float32)
+    repaired = model.apply({"params": params}, method=lambda model: model.repair(padded, model.tokens(ids), mask))
+    described, _ = fuser._network.describe(repaired, mask)
     tokens = params["text"]["table"][conditions].reshape(-1, model.sizes.text)
     heads = model.sizes.heads_at(len(model.sizes.widths) - 1)
     encoder, seen = params["encoder"], np.asarray(described.veil.seen[0]).reshape(4, 4, 5, 4, 5).mean((1, 3))
-    asked = max(0, _dense(tokens, encoder["asked"]["token"])[..., PARTS.index("lifting")].max())
-    features = np.asarray(described.bottom[0]) + asked * _dense(seen, encoder["veil_2"])
+    features = np.asarray(described.bottom[0]) + _dense(seen, encoder["veil_2"])  # which haze asks for
     attention, gamma, beta = _by_hand(encoder["bottom"]["tga"], features, tokens, heads)
     level = found.levels[0]
     np.testing.assert_allclose(level.attention, attention.reshape(2, 8, 4, 5), atol=1e-4)
@@ -211,7 +211,7 @@ class Sown:
 
 
 def test_sentences_as_clip_reads_them():
-    text = Text(np.zeros((1, 5, 4)), np.array([[True, True, True, False, False]]))
+    text = Text(np.zeros((1, 5, 4)), np.array([[True, True, True, False, False]]), None)
     network = Sown(text, text.mask)
     found = explain(network, np.zeros((1, 4, 6, 3)), "visible", text, None, (4, 6))
     (level,) = found.levels

@@ -80,4 +80,4 @@ def test_only_a_visible_image_without_damage_keeps_its_colours():
     clean = np.flatnonzero(PROMPT_CONDITIONS == condition_id("visible", "clean"))
     asked = [[clean[0], -1], [clean[-1], -1], [clean[-1] + 1, -1], [clean[0], clean[-1] + 1], [-1, -1]]
     np.testing.assert_array_equal(keeps_colour(np.array(asked)), [1, 1, 0, 0, 1])
-    np.testing.assert_array_equal(keeps_colour(Text(np.zeros((2, 77, 4)), np.ones((2, 77), bool))), [0, 0])
+    np.testing.assert_array_equal(keeps_colour(Text(np.zeros((2, 77, 4)), np.ones((2, 77), bool), None)), [0, 0])

@@ -128,6 +128,22 @@ def test_a_condition_comes_and_goes_only_clearly():
     ]  # fmt: skip
 
 
+def test_a_statistic_that_only_some_frames_have_is_their_mean():
+    frame = {"visible": np.zeros((8, 8, 3), np.uint8)}
+    scene = stability._Scene(Mirror(), PROMPT._replace(visible=np.zeros(SLOTS, np.int32)), 8, frame)
+
+    def learn(**measured):
+        scene._seen += 1
+        logits = {"visible/logits": np.zeros((1, 13), np.float32)}
+        scene._learn(logits | {f"visible/{name}": {"sums": np.float32(value)} for name, value in measured.items()})
+        return {name: float(sums["sums"]) for name, sums in scene._statistics.items()}
+
+    assert learn(down=1) == {"visible/down": 1}
+    assert learn(down=3, repaired=8) == {"visible/down": 2, "visible/repaired": 8}
+    assert learn(down=2) == {"visible/down": 2, "visible/repaired": 8}
+    assert learn(down=2, repaired=4) == {"visible/down": 2, "visible/repaired": 7}
+
+
 @pytest.mark.slow
 def test_the_network_flickers_at_least_twice_less():
     fuser = Fuser.load("lure_tiny")

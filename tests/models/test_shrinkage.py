@@ -4,10 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from scipy.fft import dctn, idctn
 
-from lure_jax.models.blocks import unshuffle
 from lure_jax.models.shrinkage import (
     BANDS,
     FAINT,
@@ -57,14 +55,12 @@ def test_opponent_colours_are_orthonormal_and_grey_has_none():
     np.testing.assert_allclose(OPPONENT @ np.ones(3), [3**0.5, 0, 0], atol=1e-6)
 
 
-def shrunk(image, change=lambda params: params, mask=None, stem=2, share=1.0):
-    """What the layer adds to the pixels; its network, which begins without a say, tells the same of all windows."""
-    pixels = unshuffle(jnp.asarray(image, jnp.float32), stem)
-    x = jnp.asarray(np.random.default_rng(1).random((*pixels.shape[:3], 16), np.float32))
-    module = Shrinking(latent=24)
-    params = change(nn.unbox(module.init(jax.random.key(0), x, pixels)))
+def shrunk(image, change=lambda params: params, mask=None, share=1.0):
+    """What the layer adds to an image; its network, which begins without a say, tells the same of all windows."""
+    module = Shrinking()
+    params = change(nn.unbox(module.init(jax.random.key(0), jnp.asarray(image, jnp.float32))))
     params["params"]["share"] += share
-    return module.apply(params, x, pixels, mask)[..., : pixels.shape[-1]]
+    return module.apply(params, jnp.asarray(image, jnp.float32), mask)
 
 
 def with_bias(told, weight=0.0):
@@ -91,19 +87,19 @@ def reference(image, threshold, sharpness=1.0):
     return (total / counted) @ OPPONENT
 
 
-@pytest.mark.parametrize("stem", [1, 2])
-def test_agrees_with_numpy(stem):
+def test_agrees_with_numpy():
     image = RNG.random((1, 32, 40, 3)).astype(np.float32) * 0.2
     for told in (-3.0, 0.4):
-        expected = unshuffle(reference(image, THRESHOLD + USUAL[1] * told)[None], stem)
-        np.testing.assert_allclose(shrunk(image, with_bias(told, weight=1.0), stem=stem), expected, atol=2e-5)
+        expected = reference(image, THRESHOLD + USUAL[1] * told)[None]
+        np.testing.assert_allclose(shrunk(image, with_bias(told, weight=1.0)), expected, atol=2e-5)
 
 
 def test_it_begins_at_nought_and_flattens_noise_if_asked_to():
     noise = 0.5 + 0.02 * RNG.standard_normal((1, 48, 48, 3)).astype(np.float32)
     assert not np.any(shrunk(noise, share=0.0))
-    left = unshuffle(noise, 2) + shrunk(noise)
-    assert np.std(left[:, 8:16, 8:16]) < 0.3 * np.std(noise)
+    left = noise + shrunk(noise)
+    assert np.std(left[:, 16:32, 16:32]) < 0.3 * np.std(noise)
+    np.testing.assert_allclose(shrunk(noise, share=0.5), 0.5 * shrunk(noise), atol=1e-6)
 
 
 def test_a_coefficient_has_its_own_sharpness_and_threshold():
@@ -114,14 +110,14 @@ def test_a_coefficient_has_its_own_sharpness_and_threshold():
         own["sharpness"], own["more"] = 4 * own["sharpness"], own["more"] - 0.2
         return params
 
-    expected = unshuffle(reference(image, THRESHOLD - USUAL[1] * 0.2, sharpness=4.0)[None], 2)
+    expected = reference(image, THRESHOLD - USUAL[1] * 0.2, sharpness=4.0)[None]
     np.testing.assert_allclose(shrunk(image, change), expected, atol=2e-5)
 
 
 def test_a_high_threshold_leaves_the_means_of_windows_and_a_low_one_the_image():
     image = RNG.random((1, 48, 48, 3)).astype(np.float32)
     means = np.lib.stride_tricks.sliding_window_view(image[0], (SIDE, SIDE), (0, 1))[::STEP, ::STEP].mean((-2, -1))
-    left = image + np.asarray(jax.device_get(shrunk(image, with_bias(50.0), stem=1)))
+    left = image + np.asarray(jax.device_get(shrunk(image, with_bias(50.0))))
     # the windows that hold the pixel 24, 24 begin at 12, 16, 20 and 24
     around = means[24 // STEP - REACH + 1 : 24 // STEP + 1, 24 // STEP - REACH + 1 : 24 // STEP + 1]
     np.testing.assert_allclose(left[0, 24, 24], around.mean((0, 1)), atol=1e-5)
@@ -131,29 +127,22 @@ def test_a_high_threshold_leaves_the_means_of_windows_and_a_low_one_the_image():
 def test_padding_does_not_count():
     image = RNG.random((1, 24, 40, 3)).astype(np.float32)
     beyond = ((0, 0), (0, 8), (0, 16), (0, 0))
-    mask = np.pad(np.ones((1, 12, 20, 1), np.float32), ((0, 0), (0, 4), (0, 8), (0, 0)))
+    mask = np.pad(np.ones((1, 24, 40, 1), np.float32), beyond)
 
     def told(params):  # by the network, from the mean energies over the image
         kernel = params["params"]["threshold"]["kernel"]
-        params["params"]["share"] += 1
         params["params"]["threshold"]["kernel"] = 0.05 * jax.random.normal(jax.random.key(2), kernel.shape)
         return params
 
-    def apply(image, mask=None):
-        pixels = unshuffle(jnp.asarray(image), 2)
-        x = jnp.asarray(pixels[..., :8] * 3)
-        module = Shrinking(latent=24)
-        return module.apply(told(nn.unbox(module.init(jax.random.key(0), x, pixels))), x, pixels, mask)
-
-    padded = apply(np.pad(image, beyond, constant_values=1), mask)[:, :12, :20]
-    np.testing.assert_allclose(padded, apply(image), atol=1e-5)
+    padded = shrunk(np.pad(image, beyond, constant_values=1), told, mask)[:, :24, :40]
+    np.testing.assert_allclose(padded, shrunk(image, told), atol=1e-5)
 
 
 def test_sides_need_not_be_multiples_of_four():
     image = RNG.random((1, 34, 46, 3)).astype(np.float32) * 0.2
     found = shrunk(image)
-    np.testing.assert_allclose(found[:, :16, :22], shrunk(image[:, :32, :44]), atol=2e-5)
-    assert not np.any(found[:, 16:]) and not np.any(found[:, :, 22:])  # no window reaches there
+    np.testing.assert_allclose(found[:, :32, :44], shrunk(image[:, :32, :44]), atol=2e-5)
+    assert not np.any(found[:, 32:]) and not np.any(found[:, :, 44:])  # no window reaches there
 
 
 def test_an_image_smaller_than_a_window_stays():

@@ -8,8 +8,10 @@ from flax import linen as nn
 from tiny_clip import write_clip
 
 from lure_jax.text import clip_files, clip_prompts
+from lure_jax.text.asked import PARTS
 from lure_jax.text.clip import ClipError, ClipTower
 from lure_jax.text.clip_prompts import ClipEncoder, ClipText, PromptTokens, encode_prompts
+from lure_jax.text.conditions import condition_id
 from lure_jax.text.prompts import PROMPTS
 from lure_jax.text.source import Text, text_source
 
@@ -122,14 +124,15 @@ def test_at_another_width_one_linear_map_is_trained(prompts):
     expected = prompts.tokens[139] @ np.asarray(kernel.unbox())
     np.testing.assert_allclose(text.tokens[1, -prompts.mask.shape[1] :], expected, atol=1e-4)
     assert not np.asarray(text.tokens)[~np.asarray(text.mask)].any()
-    free = module.apply(nn.unbox(variables), Text(prompts.tokens[:2], prompts.mask[:2]), method="read")
+    free = module.apply(nn.unbox(variables), Text(prompts.tokens[:2], prompts.mask[:2], text.asked[:2]), method="read")
     np.testing.assert_allclose(free.tokens[0], text.tokens[0, : prompts.mask.shape[1]], atol=1e-5)
 
 
 def test_free_sentences_have_one_shape(folder):
     encoder = ClipEncoder(folder)
-    for sentence in ("rain", "it is rather dark"):
-        text = encoder.text(sentence)
+    for sentence, name in (("rain", "rain"), ("it is rather dark", "low_light")):
+        text = encoder.text(sentence, [condition_id("visible", name)])
+        assert [part for part, asked in zip(PARTS, text.asked, strict=True) if asked] == ["toning"] * (name != "rain")
         assert text.tokens.shape == (77, 24) and text.mask.shape == (77,)
         assert text.mask.sum() == len(encoder.encode([sentence])[0])
 
