@@ -1,16 +1,23 @@
-"""The tiny model on real pairs: 3 resumable hours on one core, then 45 minutes, not resumable, for the head."""
+"""The tiny model on real pairs: 6 resumable hours on one core, then 45 minutes, not resumable, for the head."""
 
 from ml_collections import ConfigDict
 
 from configs import common
 
 RESTORATION = common.REAL_RESTORATION + common.MORE_NOISE + common.SOME_SYNTHETIC
+PARTS = {  # stage: part of the encoder, the condition that asks for it, steps, batch, crop
+    "lift": ("lifting", "haze", 3000, 3, 256),
+    "tone": ("toning", "low_light", 2200, 2, 400),
+    "shrink": ("shrinking", "noise", 2300, 3, 256),
+    "sharpen": ("sharpening", "blur", 600, 3, 256),
+    "level": ("levelling", "stripe", 1600, 2, 400),
+}
 
 
 def get_config():
     config = common.lure("tiny", RESTORATION, common.REAL_FUSION)
     # No joint stage: what the decoder gains for fusion, it loses in restoring
-    config.recipe = ("space", "polish", "settle", "noise", "whole", "tokens", "rule", "clean", "conditions")
+    config.recipe = ("space", "polish", "settle", "noise", "whole", "tokens", "rule", "clean", "conditions", *PARTS)
     config.stages.space = restoration(steps=10500, crop=64, lr=6e-3, final_lr=1e-4)
     config.stages.polish = restoration(steps=800, crop=128, lr=1e-3, pseudo=0.5)
     config.stages.settle = restoration(steps=2400, crop=64, lr=7e-4, pseudo=1.0)
@@ -36,6 +43,11 @@ def get_config():
     config.stages.conditions = common.stage(
         "lure_conditions", "fusion", steps=2400, batch=2, crop=256, lr=3e-3, weight_decay=0.0
     )
+    for name, (part, condition, steps, batch, crop) in PARTS.items():
+        config.stages[name] = common.stage(
+            "lure_tokens", "restoration", steps=steps, batch=batch, crop=crop, lr=1e-2, optimizer="muon",
+            weight_decay=0.0, part=part, conditions=(condition,),
+        )  # fmt: skip
     # One of a dozen conditions, noise would come too seldom: haze moves all pixels the same way, noise each its own
     config.data.condition_weights = ConfigDict({"visible": {"noise": 7.0}, "infrared": {"noise": 2.0, "stripe": 2.0}})
     config.data.infrared_share = 0.35

@@ -29,9 +29,9 @@ def shrunk(recipe: str, data_dir: str):
     config.data.data_dir, config.data.workers = data_dir, 0
     debug = "synthetic_scenes/debug"
     config.data.restoration = (
-        common.clean(debug, "visible", "visible", ("noise",)), common.clean(debug, "infrared", "infrared", ("stripe",))
+        common.clean(debug, "visible", "visible", common.VISIBLE),
+        common.clean(debug, "infrared", "infrared", common.INFRARED),
     )  # fmt: skip
-    config.data.condition_weights = {}  # of conditions that these rows do not have
     if recipe.startswith("ssvif"):
         config.data.restoration = ()
     config.data.fusion = (common.pairs(debug, labels=config.data.fusion[0].labels),)
@@ -60,7 +60,7 @@ def test_a_recipe_builds_all_stages_and_runs_a_step_at_tiny_size(recipe, data_di
     model, heads, stages, init = assembled(config)
     params = nn.unbox(jax.eval_shape(init, jax.random.key(0)))
     aux = None
-    for stage in {stage.config.objective: stage for stage in stages}.values():
+    for stage in {(stage.config.objective, stage.config.get("part", "")): stage for stage in stages}.values():
         batch = next(stage.make_data())
         objective = objectives.build(stage.config, model, heads)
         aux = jax.eval_shape(objective.begin, aux)

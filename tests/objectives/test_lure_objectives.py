@@ -62,6 +62,7 @@ def fusion():
     return batch
 
 
+LEARNING = ("text", "fuser")  # the gradient of all parts takes a minute to compile
 RUNS = {}  # one compilation for each objective and its options
 
 
@@ -145,7 +146,7 @@ def test_an_unknown_part_or_condition_is_named(model):
 
 
 def test_rule_and_joint_sum_and_freeze(model, params, fusion):
-    value, m, gradient = evaluate("lure_rule", model, params, fusion)
+    value, m, gradient = evaluate("lure_rule", model, params, fusion, ("fuser",))
     expected = 10 * m["intensity"] + 10 * m["gradient"] + m["similarity"] + 12 * m["colour"] + 0.1 * m["latent"]
     expected += 0.5 * m["information"] + 2 * m["edges"] + 0.2 * m["differences"]
     np.testing.assert_allclose(value, expected, rtol=1e-5)
@@ -158,24 +159,21 @@ def test_rule_and_joint_sum_and_freeze(model, params, fusion):
 def test_rule_takes_weights_from_its_stage(model, params, fusion):
     others = ("intensity", "gradient", "colour", "information", "edges", "differences")
     weights = dict.fromkeys(others, 0.0) | {"similarity": 2.0}
-    value, m, _ = evaluate("lure_rule", model, params, fusion, loss=weights)
+    value, m, _ = evaluate("lure_rule", model, params, fusion, ("fuser",), loss=weights)
     np.testing.assert_allclose(value, 2 * m["similarity"] + 0.1 * m["latent"], rtol=1e-5)
 
 
 def test_targets_are_the_clean_images(model, params, fusion):
-    _, m, _ = evaluate("lure_rule", model, params, fusion)
+    _, m, _ = evaluate("lure_rule", model, params, fusion, ("fuser",))
     swapped = fusion | {"visible_reference": fusion["visible"], "infrared_reference": fusion["infrared"]}
-    _, other, _ = evaluate("lure_rule", model, params, swapped)
+    _, other, _ = evaluate("lure_rule", model, params, swapped, ("fuser",))
     assert abs(m["intensity"] - other["intensity"]) > 1e-3
     assert m["luma"] == other["luma"]  # the fused image itself is made from the inputs
 
 
-LEARNING = ("text", "fuser")  # the gradient of all parts takes minutes to compile
-
-
 def test_clean_is_the_rule_with_what_reproducing_clean_images_costs(model, params, fusion):
     value, m, _ = evaluate("lure_clean", model, params, fusion, LEARNING, reproduction=20.0)
-    rule, of_rule, _ = evaluate("lure_rule", model, params, fusion)
+    rule, of_rule, _ = evaluate("lure_rule", model, params, fusion, ("fuser",))
     assert value == pytest.approx(rule + 20 * (m["reproduction_visible"] + m["reproduction_infrared"]), rel=1e-5)
     assert {name: m[name] for name in of_rule} == pytest.approx(of_rule, rel=1e-4)
     ids = jnp.asarray(np.stack([prompt_ids([clean_id("infrared")], 2)] * 2))
