@@ -104,8 +104,8 @@ class Fuser:
 
         Returns:
           The fused image with the visible one's shape and dtype: RGB for RGB, grey (luma) for grey; its alpha channel
-          is the visible image's, and so is its chroma where `prompt` finds nothing wrong with that image (not in
-          sentences that CLIP reads, of which that is not known).
+          is the visible image's, and so is its chroma where `prompt` finds nothing wrong with that image, or noise and
+          blur alone, which are removed before (not in sentences that CLIP reads, of which that is not known).
 
         Raises:
           ValueError: images that do not belong together, or of an unusable type, shape or range; a strength outside

@@ -54,32 +54,32 @@ class Network(NamedTuple):
           strength: below 1, the share of the prompt's latents in a mean with those of the prompt "clean".
 
         Returns:
-          The image in [0,1]; a fused one with the visible one's chroma where that is asked for as clean (and a share of
-          it where `strength` is below 1). And the statistics measured, {} if not asked for; beside them the condition
-          head's logits (B,13), as "visible/logits".
+          The image in [0,1]; a fused one with the visible one's chroma where that is asked for as clean, or after
+          `repair` where no more is asked for (and a share of it where `strength` is below 1). And the statistics
+          measured, {} if not asked for; beside them the condition head's logits (B,13), as "visible/logits".
         """
         given = given or {}
         if not isinstance(self.model, Lure):
             return _two_stream(self.model, self.params, images["visible"], images["infrared"], mask), {}
         measured, latents, colour = {}, [], None
         for modality, image in images.items():
+            image = jnp.asarray(image)  # as `repair` gives it: else the decoder is compiled for either
             described, measured[f"{modality}/down"] = self.describe(image, mask, given.get(f"{modality}/down"), measure)
             measured[f"{modality}/logits"] = described.logits
             ids = prompt[modality]
             if not isinstance(ids, Text):
                 ids = _answer(ids, described.logits, self.thresholds, modality)
-            if modality == "visible" and len(images) == 2:
-                colour = image, 1 - strength * (1 - keeps_colour(ids))
             if strength < 1:
-                up, clean = given.get(f"{modality}/clean"), _clean(modality, len(image))
+                up, asked = given.get(f"{modality}/clean"), _clean(modality, len(image))
                 clean, measured[f"{modality}/clean"] = _lift(
-                    self.model, self.params, described, clean, mask, up, measure
+                    self.model, self.params, described, asked, mask, up, measure
                 )
             if _repairs(ids):
-                again = given.get(f"{modality}/repaired")
-                described, measured[f"{modality}/repaired"] = self.describe(
-                    _repair(self.model, self.params, image, ids, mask), mask, again, measure
-                )
+                repaired, own = self.repair(image, ids, mask), given.get(f"{modality}/repaired")
+                described, measured[f"{modality}/repaired"] = self.describe(repaired, mask, own, measure)
+                image = image + strength * (repaired - image)
+            if modality == "visible" and len(images) == 2:
+                colour = image, 1 - strength * (1 - keeps_colour(ids, self.params))
             up = given.get(f"{modality}/up")
             latent, measured[f"{modality}/up"] = _lift(self.model, self.params, described, ids, mask, up, measure)
             if strength < 1:
@@ -102,6 +102,13 @@ class Network(NamedTuple):
         image = jnp.broadcast_to(image, (*image.shape[:3], 3))  # both modalities share one program
         return _describe(self.model, self.params, image, mask, given, measure)
 
+    def repair(
+        self, image: Float[Array, "B H W C"], prompt: Int[Array, "B P"] | Text, mask: Float[Array, "B H W"]
+    ) -> Float[Array, "B H W 3"]:
+        """The image without what the prompt names and the encoder removes before its way down."""
+        image = jnp.broadcast_to(image, (*image.shape[:3], 3))
+        return _repair(self.model, self.params, image, prompt, mask)
+
     def maps(
         self,
         image: Float[Array, "B H W C"],
@@ -114,7 +121,7 @@ class Network(NamedTuple):
         if not isinstance(prompt, Text):
             prompt = _answer(prompt, described.logits, self.thresholds, modality)
         if _repairs(prompt):
-            described, _ = self.describe(_repair(self.model, self.params, image, prompt, mask), mask)
+            described, _ = self.describe(self.repair(image, prompt, mask), mask)
         return prompt, *_maps(self.model, self.params, described, prompt, mask)
 
 

@@ -42,13 +42,13 @@ def fusion(released: Released, prompt: Prompt | None = None) -> Callable[..., Fl
         if not isinstance(asked, Text):
             asked = answer_auto(asked, described.logits, jnp.asarray(released.thresholds), modality)
         text = model.read(asked) if isinstance(asked, Text) else model.tokens(asked)
-        return model.encode_described(image, described, text), asked
+        return *model.encode_described(image, described, text), asked
 
     def run(model, visible, infrared, visible_asked, infrared_asked):
-        latent_v, visible_asked = encode(model, visible, visible_asked, "visible")
-        latent_i, _ = encode(model, infrared, infrared_asked, "infrared")
+        latent_v, repaired, visible_asked = encode(model, visible, visible_asked, "visible")
+        latent_i, *_ = encode(model, infrared, infrared_asked, "infrared")
         z, _ = model.fuse(latent_v, latent_i)
-        return jnp.clip(with_chroma(model.decode(z), visible, keeps_colour(visible_asked)), 0, 1)
+        return jnp.clip(with_chroma(model.decode(z), repaired, keeps_colour(visible_asked, params)), 0, 1)
 
     def fuse(visible, infrared, visible_ids=None, infrared_ids=None):
         height, width = visible.shape[1:3]

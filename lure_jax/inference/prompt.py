@@ -1,14 +1,15 @@
 """From what a user asks for, or nothing, to the prompt ids the network reads."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lure_jax.text.conditions import CONDITIONS, MODALITIES, VISIBLE, clean_id
+from lure_jax.text.asked import ASKING
+from lure_jax.text.conditions import CONDITIONS, MODALITIES, VISIBLE, clean_id, condition_id
 from lure_jax.text.prompts import PROMPT_CONDITIONS, prompt_ids, resolve, warning
 from lure_jax.text.source import Text
 
@@ -102,16 +103,23 @@ def answer_auto(
     return jnp.where(ids == AUTO, found, ids)
 
 
-def keeps_colour(asked: Int[Array, "B P"] | Text) -> Float[Array, "B"]:
-    """1 where nothing is to be repaired in the visible image, whose chroma is then the result's; else 0.
+def keeps_colour(asked: Int[Array, "B P"] | Text, params: Mapping[str, Any]) -> Float[Array, "B"]:
+    """How much of the result's chroma is to be that of the visible image, as it goes down the encoder.
+
+    All of it where nothing is wrong with that image; with noise or blur alone as much as the parts that remove them
+    from the image act; else nothing.
 
     Args:
       asked: of the visible image, without AUTO; of sentences that CLIP has encoded nothing is known.
+      params: of a `Lure`.
     """
     if isinstance(asked, Text):
         return jnp.zeros(asked.mask.shape[:1])  # not len: it may be symbolic
-    clean = asked < np.searchsorted(PROMPT_CONDITIONS, clean_id("visible") + 1)  # the first condition; -1 is none
-    return clean.all(1).astype(jnp.float32)
+    kept = jnp.zeros(len(CONDITIONS)).at[clean_id("visible")].set(1)
+    for name in ("noise", "blur"):
+        share = params["encoder"][ASKING[name]]["share"][0]
+        kept = kept.at[condition_id("visible", name)].set(jnp.clip(share, 0, 1))
+    return jnp.where(asked < 0, 1, kept[jnp.asarray(PROMPT_CONDITIONS)[asked.clip(0)]]).min(1)
 
 
 def conditions_of(modality: str) -> tuple[int, ...]:

@@ -307,13 +307,18 @@ class Lure(nn.Module):
         """E(x, T): `repair`, `describe`, then `lift`."""
         return self.lift(self.describe(self.repair(image, text, pixel_mask), pixel_mask), text, pixel_mask)
 
-    def encode_described(self, image: Float[Array, "B H W C"], described: Described, text: Text) -> Latent:
-        """E(x, T) of an image that was described before: it goes down again only where `repair` changes it."""
+    def encode_described(
+        self, image: Float[Array, "B H W C"], described: Described, text: Text
+    ) -> tuple[Latent, Float[Array, "B h w 3"]]:
+        """E(x, T) of an image that was described before, and the image after `repair`; only then it goes down again."""
+        image = self._padded(image)
 
         def again(model):
-            return model.describe(model.repair(image, text))
+            repaired = model.repair(image, text)
+            return repaired, model.describe(repaired)
 
-        return self.lift(nn.cond(asks_repair(text.asked).any(), again, lambda _: described, self), text)
+        repaired, described = nn.cond(asks_repair(text.asked).any(), again, lambda _: (image, described), self)
+        return self.lift(described, text), repaired
 
     def decode(
         self, z: Float[Array, "B h w Z"], pixel_mask: Float[Array, "B H W"] | None = None

@@ -62,8 +62,7 @@ def test_the_maps_where_the_text_enters_are_the_formulas(fuser):
     padded = np.pad(IMAGE, ((0, 6), (0, 3), (0, 0)), mode="edge")[None]
     conditions = [condition_id("visible", name) for name in found.prompts]
     ids, mask = prompt_ids(conditions, 2)[None], np.ones((1, 32, 40), np.float32)
-    repaired = model.apply({"params": params}, method=lambda model: model.repair(padded, model.tokens(ids), mask))
-    described, _ = fuser._network.describe(repaired, mask)
+    described, _ = fuser._network.describe(fuser._network.repair(padded, ids, mask), mask)
     tokens = params["text"]["table"][conditions].reshape(-1, model.sizes.text)
     heads = model.sizes.heads_at(len(model.sizes.widths) - 1)
     encoder, seen = params["encoder"], np.asarray(described.veil.seen[0]).reshape(4, 4, 5, 4, 5).mean((1, 3))

@@ -76,8 +76,15 @@ def test_asked_prompts_are_left_alone():
     assert _answer({("visible", "rain"): 9}, "visible", ids=ids).tolist() == ids[0].tolist()
 
 
-def test_only_a_visible_image_without_damage_keeps_its_colours():
+def test_a_visible_image_keeps_its_colours_without_damage_or_as_far_as_it_is_repaired():
     clean = np.flatnonzero(PROMPT_CONDITIONS == condition_id("visible", "clean"))
-    asked = [[clean[0], -1], [clean[-1], -1], [clean[-1] + 1, -1], [clean[0], clean[-1] + 1], [-1, -1]]
-    np.testing.assert_array_equal(keeps_colour(np.array(asked)), [1, 1, 0, 0, 1])
-    np.testing.assert_array_equal(keeps_colour(Text(np.zeros((2, 77, 4)), np.ones((2, 77), bool), None)), [0, 0])
+    dark = clean[-1] + 1
+    noise, blur = (np.searchsorted(PROMPT_CONDITIONS, condition_id("visible", name)) for name in ("noise", "blur"))
+    asked = [[clean[0], -1], [clean[-1], -1], [dark, -1], [clean[0], dark], [-1, -1], [noise, -1], [blur, noise],
+             [noise, dark]]  # fmt: skip
+    params = {"encoder": {"shrinking": {"share": np.array([1.2])}, "sharpening": {"share": np.array([0.9])}}}
+    np.testing.assert_allclose(keeps_colour(np.array(asked), params), [1, 1, 0, 0, 1, 1, 0.9, 0])
+    params["encoder"]["shrinking"]["share"] = np.array([-0.1])
+    np.testing.assert_array_equal(keeps_colour(np.array([[noise, -1]]), params), [0])
+    text = Text(np.zeros((2, 77, 4)), np.ones((2, 77), bool), None)
+    np.testing.assert_array_equal(keeps_colour(text, params), [0, 0])

@@ -141,7 +141,7 @@ def test_a_part_acts_where_the_text_asks_and_nothing_changes_elsewhere(tiny, par
     parts = {name: params["encoder"][name] for name in (part, *veils)}
     without = alive | {"encoder": alive["encoder"] | parts}  # as in the beginning: all of it is nought
     np.testing.assert_array_equal(latent(alive), latent(without, part))
-    assert np.abs(latent(alive, part) - latent(alive)).max() > 1e-2
+    assert np.abs(latent(alive, part) - latent(alive)).max() > 2e-3
 
 
 def test_bfloat16_is_close_and_its_parameters_are_float32(tiny):
