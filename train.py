@@ -33,6 +33,8 @@ def build_stages(config, model, heads=None) -> list[Stage]:
     stages = []
     for index, name in enumerate(config.recipe):
         stage = config.stages[name]
+        if stage.pool == "restoration":
+            restoration_parts(config.data, stage.get("conditions", None) or ())  # complains now, not in hours
         make_data = functools.partial(make_iterator, config, stage, seed=config.seed + 1000 * index)
         stages.append(Stage(name, objectives.build(stage, model, heads), stage.steps, stage, make_data))
     return stages

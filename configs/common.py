@@ -92,7 +92,7 @@ def lure(preset: str, restoration, fusion) -> ml_collections.ConfigDict:
     config.recipe = ("space", "rule", "joint")
     # A condition head made anew when all stages are done; 0: the one that the first stage trained stays
     config.condition_head = ml_collections.ConfigDict(dict(samples=0, crops=(256, 384)))
-    # What tells a blur from its spectrum, fitted before the first stage; 0: it is learnt with everything else
+    # What tells a blur from its spectrum, fitted before the first stage; 0: it stays random, and blur is the encoder's
     config.blur_kernel = ml_collections.ConfigDict(dict(samples=0, crop=320))
     return config
 

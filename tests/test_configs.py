@@ -47,6 +47,14 @@ def assembled(config):
     return model, heads, train.build_stages(config, model, heads), lambda key: models.initialise(model, key, heads)
 
 
+def test_a_stage_that_no_row_has_samples_for_is_named_before_the_first_begins(data_dir):
+    config = shrunk("lure_tiny", data_dir)
+    config.data.restoration = config.data.restoration[:1]
+    config.data.condition_weights = {}
+    with pytest.raises(ValueError, match=r"conditions=\('stripe',\): no row of config.data.restoration offers them"):
+        assembled(config)
+
+
 def test_all_are_here():
     lure = {"quickstart", "lure_tiny", "lure_small", "lure_base", "lure_base_clip", "lure_large"}
     assert lure | {"ssvif_tiny", "ssvif_base", "ssvif_supervised", "lure_ssvif"} <= set(RECIPES)

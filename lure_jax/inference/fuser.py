@@ -32,8 +32,9 @@ class Fuser:
 
     A prompt is "auto" (each image's conditions are found by the network), a sentence about both images ("dark and
     noisy, the thermal has stripes"), or {"visible": ..., "infrared": ...}. A two-stream model ignores it. The first
-    call for each image shape compiles (seconds); prompts never do. A model whose text source is "clip" encodes
-    sentences with CLIP's text tower, from the files that its config names; the first one for each shape compiles too.
+    call for each image shape compiles (seconds), and the first one that names noise, blur or stripes; no other prompt
+    does. A model whose text source is "clip" encodes sentences with CLIP's text tower, from the files that its config
+    names; the first one for each shape compiles too.
 
     Args:
       released: as `weights.load` gives it.
@@ -105,7 +106,7 @@ class Fuser:
         Returns:
           The fused image with the visible one's shape and dtype: RGB for RGB, grey (luma) for grey; its alpha channel
           is the visible image's, and so is its chroma where `prompt` finds nothing wrong with that image, or noise and
-          blur alone, which are removed before (not in sentences that CLIP reads, of which that is not known).
+          blur alone, after those were removed from it (not in sentences that CLIP reads, of which that is not known).
 
         Raises:
           ValueError: images that do not belong together, or of an unusable type, shape or range; a strength outside
@@ -285,7 +286,7 @@ class Fuser:
         def compute(rows: slice, columns: slice) -> Float[np.ndarray, "h w 3"]:
             units, mask = cut(rows, columns)
             # measured, too: the program that `own` came of
-            result, _ = self._network(units, prompts, mask, given or own, measure=True, strength=strength)
+            result, _ = self._network(units, prompts, mask, own | (given or {}), measure=True, strength=strength)
             return np.asarray(result)[0, : rows.stop - rows.start, : columns.stop - columns.start]
 
         small = {m: tiles.thin(image, afforded) for m, image in images.items()}

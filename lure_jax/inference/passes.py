@@ -74,11 +74,13 @@ class Network(NamedTuple):
                 clean, measured[f"{modality}/clean"] = _lift(
                     self.model, self.params, described, asked, mask, up, measure
                 )
+            repaired = image
             if _repairs(ids):
+                del described
                 repaired, own = self.repair(image, ids, mask), given.get(f"{modality}/repaired")
                 described, measured[f"{modality}/repaired"] = self.describe(repaired, mask, own, measure)
-                image = image + strength * (repaired - image)
             if modality == "visible" and len(images) == 2:
+                image = repaired if strength == 1 else image + strength * (repaired - image)
                 colour = image, 1 - strength * (1 - keeps_colour(ids, self.params))
             up = given.get(f"{modality}/up")
             latent, measured[f"{modality}/up"] = _lift(self.model, self.params, described, ids, mask, up, measure)
@@ -107,7 +109,7 @@ class Network(NamedTuple):
     ) -> Float[Array, "B H W 3"]:
         """The image without what the prompt names and the encoder removes before its way down."""
         image = jnp.broadcast_to(image, (*image.shape[:3], 3))
-        return _repair(self.model, self.params, image, prompt, mask)
+        return jax.device_put(_repair(self.model, self.params, image, prompt, mask), image.sharding)
 
     def maps(
         self,

@@ -111,11 +111,10 @@ class _Scene:
         share = 1 / min(self._seen, AVERAGED)
         old = self._statistics or {}
         # An image is described a second time only while something is found that `repair` removes
-        fresh = {
+        self._statistics = {
             name: jax.tree.map(lambda old, new: old + share * (new - old), old.get(name, new), new)
             for name, new in measured.items()
         }
-        self._statistics = old | fresh
         self._asked = self._asked._replace(**{m: self._answer(m, logits[m]) for m in logits})
 
     def _answer(self, modality: str, logits) -> np.ndarray:

@@ -184,7 +184,7 @@ class Encoder(nn.Module):
 
     def _where_asked(self, asked: Array, x: Array, part: Callable[..., Array]) -> Array:
         """x and what a part adds to it, where it is asked for; not computed where no prompt of the batch asks."""
-        if isinstance(asked, np.ndarray) and not asked.any():
+        if isinstance(asked, np.ndarray) and not asked.any() and not self.is_initializing():
             return x
 
         def added(encoder):

@@ -37,13 +37,12 @@ REPRODUCTION = 50.0
 RESTORATION = 0.5
 SETTLED = ("low_light", "noise")  # tokens that have met real pairs; restoration loses where they follow the fusion pool
 TEXT_ALONE = dict.fromkeys(("encoder", "decoder", "fuser"), 0.0)  # learning-rate factors: all but the text rests
+FITTED = {"encoder/sharpening/blur": 0.0}  # `evaluation.blur_fit` has, on more images than a stage sees
 LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
 def space(model: Lure, stage) -> Objective:
     """Stage I: L_I = L_rest + p L_pseudo + lam(t) (L_align + 0.5 L_dist) + 0.05 L_cond; the fuser rests.
-
-    As do the parts that repair an image before the encoder (`asked.BEFORE`): `tokens` trains them.
 
     Args:
       model: the network.
@@ -64,8 +63,8 @@ def space(model: Lure, stage) -> Objective:
 
         images = interleave(batch["degraded"], batch["reference"])
         prompts = interleave(batch["prompt_ids"], clean[batch["modality"]])
-        described = apply("describe", images)
-        latents = apply("lift", described, apply("tokens", prompts)).z
+        described = apply("describe", images)  # the condition head judges what the encoder may repair first
+        latents = apply("encode", images, apply("tokens", prompts)).z
         decoded = apply("decode", latents)[:, : images.shape[1], : images.shape[2]]
         z_q, z_h = separate(latents)
         restored, reproduced = separate(decoded)
@@ -88,7 +87,7 @@ def space(model: Lure, stage) -> Objective:
         }
         return total, (metrics, aux)
 
-    return Objective("lure_space", loss, {"fuser": 0.0})
+    return Objective("lure_space", loss, {"fuser": 0.0} | FITTED)
 
 
 def tokens(model: Lure, stage) -> Objective:
@@ -136,9 +135,7 @@ def tokens(model: Lure, stage) -> Objective:
         return total, (metrics, aux)
 
     rest = {} if names is None or len(names) else {"text": 0.0}
-    if part == "sharpening":  # `evaluation.blur_fit` has fitted it on more images than a stage sees
-        rest["encoder/sharpening/blur"] = 0.0
-    return Objective("lure_tokens", loss, TEXT_ALONE | dict.fromkeys(free, 1.0) | rest)
+    return Objective("lure_tokens", loss, TEXT_ALONE | dict.fromkeys(free, 1.0) | FITTED | rest)
 
 
 def clean_prompts(modality: str, batch: int) -> Int[np.ndarray, "B 2"]:

@@ -130,7 +130,8 @@ class Engine:
     def warm(self) -> None:
         """Compiles what the usual size needs, so that the first visitor does not wait."""
         visible, infrared = np.zeros((*_WARM, 3), np.uint8), np.zeros(_WARM, np.uint8)
-        self.fuse(visible, infrared, self._fuser.read_prompt("auto"), 1.0)
+        for prompt in ("auto", "noisy, the thermal is noisy"):
+            self.fuse(visible, infrared, self._fuser.read_prompt(prompt), 1.0)
         if self.restores:
             self.detect(visible, "visible"), self.detect(infrared, "infrared")
 

@@ -131,6 +131,8 @@ def test_stablehlo_fuses_any_size_as_the_fuser_does(program, fused, pair):
     visible[:, 0] = ids["visible"]["clean"]
     own_colours = np.asarray(call(*pair, visible, infrared))
     np.testing.assert_allclose(own_colours, fused("the thermal has stripes"), atol=2e-6)
+    visible[:, 0], infrared[:, 0] = ids["visible"]["noise"], ids["infrared"]["clean"]
+    np.testing.assert_allclose(np.asarray(call(*pair, visible, infrared)), fused("noisy"), atol=2e-6)
     assert description["licence"] == "For friends.\n"
 
 

@@ -73,7 +73,7 @@ def test_prompts_and_sizes_of_one_shape_share_one_compilation(released):
     fuser = Fuser(released, sizes=[(64, 96)] * 3)
     for size, prompt in [((64, 96), "auto"), ((64, 96), "haze"), ((30, 96), {"visible": "rain and blur and noise"})]:
         fuser.fuse(*_pair(*size), prompt)
-    assert [compiled._cache_size() for compiled in PASSES] == [1, 1, 1]  # both modalities share them
+    assert [compiled._cache_size() for compiled in (*PASSES, passes._repair)] == [1] * 4  # both modalities share them
 
 
 def test_a_mixed_folder_costs_at_most_six_compilations(released):
@@ -248,6 +248,23 @@ def test_a_clean_visible_image_keeps_its_colours_and_a_damaged_one_gets_those_of
     hazy = unpadded(visible, infrared, "haze")
     np.testing.assert_allclose(fuser.fuse(visible, infrared, "haze"), hazy, atol=1e-4)
     assert np.abs(np.asarray(rgb_to_ycbcr(hazy)) - own)[..., 1:].mean() > 0.01
+
+
+def test_a_noisy_visible_image_keeps_the_colours_that_are_left_without_the_noise(released):
+    params = jax.tree.map(np.copy, released.params)
+    params["encoder"]["shrinking"]["share"][:] = 1
+    fuser = Fuser(released._replace(params=params))
+    visible, infrared = _pair(64, 96)
+    visible = 0.4 + 0.2 * visible
+    ids = read_prompt("noisy").visible[None]
+    repaired = np.asarray(fuser._network.repair(visible[None], ids, np.ones((1, 64, 96), np.float32)))[0]
+    own, left = (np.asarray(rgb_to_ycbcr(image))[..., 1:] for image in (visible, repaired))
+    assert np.abs(left - own).mean() > 0.01
+    for strength, expected in ((1, left), (0.5, (own + left) / 2)):
+        fused = fuser.fuse(visible, infrared, "noisy", strength=strength)
+        inside = ((fused > 0) & (fused < 1)).all(-1)
+        assert inside.mean() > 0.5
+        np.testing.assert_allclose(np.asarray(rgb_to_ycbcr(fused))[inside][:, 1:], expected[inside], atol=1e-4)
 
 
 def test_the_less_strength_the_more_of_the_visible_images_own_colours(fuser):

@@ -128,7 +128,7 @@ def test_a_condition_comes_and_goes_only_clearly():
     ]  # fmt: skip
 
 
-def test_a_statistic_that_only_some_frames_have_is_their_mean():
+def test_a_statistic_that_a_frame_lacks_is_forgotten():
     frame = {"visible": np.zeros((8, 8, 3), np.uint8)}
     scene = stability._Scene(Mirror(), PROMPT._replace(visible=np.zeros(SLOTS, np.int32)), 8, frame)
 
@@ -140,8 +140,9 @@ def test_a_statistic_that_only_some_frames_have_is_their_mean():
 
     assert learn(down=1) == {"visible/down": 1}
     assert learn(down=3, repaired=8) == {"visible/down": 2, "visible/repaired": 8}
-    assert learn(down=2) == {"visible/down": 2, "visible/repaired": 8}
-    assert learn(down=2, repaired=4) == {"visible/down": 2, "visible/repaired": 7}
+    assert learn(down=2, repaired=5) == {"visible/down": 2, "visible/repaired": 7}
+    assert learn(down=2) == {"visible/down": 2}
+    assert learn(down=2, repaired=4) == {"visible/down": 2, "visible/repaired": 4}
 
 
 @pytest.mark.slow

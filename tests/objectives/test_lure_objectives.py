@@ -100,9 +100,6 @@ def test_a_clean_pair_has_no_distance(model, params, restoration):
 
 
 def test_tokens_restores_and_trains_the_text_alone(model, params, restoration):
-    """With parts that add nothing it is the first stage's loss, which leaves out what repairs the image before."""
-    nothing = {part: jax.tree.map(jnp.zeros_like, params["encoder"][part]) for part in ("shrinking", "levelling")}
-    params = params | {"encoder": params["encoder"] | nothing}
     value, metrics, gradient = evaluate("lure_tokens", model, params, restoration)
     space = evaluate("lure_space", model, params, restoration)[1]
     assert value == metrics["restoration"] == pytest.approx(space["restoration"], rel=1e-5)
@@ -123,7 +120,9 @@ def test_tokens_of_named_conditions_follow_and_a_part_learns_with_them(model, pa
     assert asking(gradient) == {condition_id("infrared", "stripe")}
     factors = registry.build(stage("lure_tokens", **changes), model).lr_factors
     check_lr_factors(params, factors)
-    assert factors == {"encoder": 0.0, "decoder": 0.0, "fuser": 0.0, "encoder/levelling": 1.0}
+    assert factors == {
+        "encoder": 0.0, "decoder": 0.0, "fuser": 0.0, "encoder/levelling": 1.0, "encoder/sharpening/blur": 0.0,
+    }  # fmt: skip
     assert size(gradient["encoder"]["levelling"]) > 0
     alone = registry.build(stage("lure_tokens", conditions=(), part="lifting"), model).lr_factors
     check_lr_factors(params, alone)
@@ -132,9 +131,12 @@ def test_tokens_of_named_conditions_follow_and_a_part_learns_with_them(model, pa
     }  # fmt: skip
 
 
-def test_what_tells_a_blur_rests_while_its_part_learns(model, params):
+def test_what_tells_a_blur_rests_while_all_else_learns(model, params):
+    space = registry.build(stage("lure_space"), model).lr_factors
+    assert space == {"fuser": 0.0, "encoder/sharpening/blur": 0.0}
     factors = registry.build(stage("lure_tokens", conditions=("blur",), part="sharpening"), model).lr_factors
     check_lr_factors(params, factors)
+    check_lr_factors(params, space)
     assert factors["encoder/sharpening"] == 1 and factors["encoder/sharpening/blur"] == 0
 
 
