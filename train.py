@@ -9,6 +9,7 @@ from etils import epath
 from ml_collections import config_flags
 
 from lure_jax.data import sources
+from lure_jax.data.pipeline import restoration_parts
 from lure_jax.errors import UserError
 from lure_jax.evaluation import blur_fit, condition_fit
 from lure_jax.evaluation.judging import make_iterator

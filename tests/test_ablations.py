@@ -18,6 +18,7 @@ from lure_jax.objectives import registry as objectives
 from lure_jax.text.conditions import condition_id
 from lure_jax.text.prompts import draw_prompts, prompt_ids
 from lure_jax.text.source import Text, text_source
+from lure_jax.training.step import check_lr_factors
 
 NETWORKS = ("channel_affine", "no_inner_residual", "one_hot")  # no_align is another loss
 BENCHMARK = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "ablations.py"
@@ -47,7 +48,7 @@ def test_an_arm_builds_all_stages(arm, data_dir):
     for stage in stages:
         batch = next(stage.make_data())
         objective = objectives.build(stage.config, model)
-        assert all(prefix in params for prefix in objective.lr_factors)
+        check_lr_factors(params, objective.lr_factors)
         loss, _ = jax.eval_shape(lambda p, o=objective, b=batch: o.loss(p, b, jax.random.key(0), 0, None), params)
         assert loss.shape == ()
 

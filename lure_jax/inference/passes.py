@@ -109,7 +109,7 @@ class Network(NamedTuple):
     ) -> Float[Array, "B H W 3"]:
         """The image without what the prompt names and the encoder removes before its way down."""
         image = jnp.broadcast_to(image, (*image.shape[:3], 3))
-        return jax.device_put(_repair(self.model, self.params, image, prompt, mask), image.sharding)
+        return _repair(self.model, self.params, image, prompt, mask)
 
     def maps(
         self,
