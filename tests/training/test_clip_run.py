@@ -17,6 +17,7 @@ from lure_jax.inference.fuser import Fuser
 from lure_jax.inference.prompt import SLOTS, Prompt
 from lure_jax.models import registry as models
 from lure_jax.objectives import registry as objectives
+from lure_jax.text.asked import PARTS
 from lure_jax.text.prompts import PROMPTS, prompt_ids
 from lure_jax.training import checkpoints
 from lure_jax.training.step import check_lr_factors
@@ -102,7 +103,8 @@ def test_sentences_are_encoded_and_auto_is_not(fuser, workdir, place):
     assert np.abs(fuser.fuse(*pair, prompt=SENTENCES) - told).max() > 1e-6
     read = fuser.read_prompt("frobnicated dark")
     assert not read.warnings
-    jax.tree.map(np.testing.assert_array_equal, read.visible, read.infrared)
+    np.testing.assert_array_equal(read.visible.tokens, read.infrared.tokens)
+    assert read.visible.asked.tolist() == [part == "toning" for part in PARTS] and not read.infrared.asked.any()
 
     (place / "clip").rename(place / "away")
     try:
