@@ -12,6 +12,8 @@ import statistics
 import sys
 import time
 
+IMAGES = pathlib.Path(__file__).resolve().parents[1] / "docs" / "images"
+
 
 def main():
     arguments = _arguments()
@@ -28,21 +30,23 @@ def main():
 
 
 def measure(size: str, arguments: argparse.Namespace) -> dict:
-    """Fuses random uint8 images of `size` ("640x480") from numpy to numpy; the peak is the process's so far."""
+    """Fuses the README's drawn scene at `size` ("640x480") from numpy to numpy; the peak is the process's so far."""
     import jax
     import numpy as np
+    from PIL import Image
 
     from lure_jax.inference.fuser import Fuser
 
     width, height = map(int, size.split("x"))
-    rng = np.random.default_rng(0)
-    visible = rng.integers(0, 256, (height, width, 3), np.uint8)
-    infrared = rng.integers(0, 256, (height, width), np.uint8)
+    visible, infrared = (
+        np.asarray(Image.open(IMAGES / f"{name}.png").convert(mode).resize((width, height)))
+        for name, mode in (("visible", "RGB"), ("infrared", "L"))
+    )
     fuser = Fuser(random_model(arguments.preset)) if arguments.preset else Fuser.load(arguments.model)
     seconds = []
     for _ in range(arguments.repeats + 1):
         start = time.perf_counter()
-        fuser.fuse(visible, infrared)
+        fuser.fuse(visible, infrared, arguments.prompt)
         seconds.append(time.perf_counter() - start)
     median = statistics.median(seconds[1:])
     device = jax.devices()[0]
@@ -87,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="lure_tiny", help="name, model folder or workdir")
     parser.add_argument("--preset", help="time a random model of this preset instead")
+    parser.add_argument("--prompt", default="clean", help="what is wrong with the images")
     parser.add_argument("--size", nargs="+", default=["640x480"], help="WIDTHxHEIGHT")
     parser.add_argument("--threads", type=int, help="CPU cores to use; default all")
     parser.add_argument("--repeats", type=int, default=15)
