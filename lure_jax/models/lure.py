@@ -143,7 +143,8 @@ class Encoder(nn.Module):
 
     def describe(self, image: Float[Array, "B H W 3"], mask: Mask = None) -> Described:
         """The way down, which reads no text, and the condition head's logits (B,13)."""
-        stripes = stripe_offsets(luma(image), finer(mask, self.sizes.stem), self.sizes.stem)
+        wide = finer(mask, self.sizes.stem)
+        stripes = stripe_offsets(luma(image), wide, self.sizes.stem)
         pixels = jnp.concatenate([unshuffle(image, self.sizes.stem), stripes], -1)
         x = stem = self.stem(pixels.astype(self.dtype), mask)
         skips = []
@@ -151,7 +152,6 @@ class Encoder(nn.Module):
             x = block(x, None, coarser(mask, 2**level))
             skips.append(x)
             x = shrink(unshuffle(masked(x, coarser(mask, 2**level)), 2))
-        wide = finer(mask, self.sizes.stem)
         moments = [pixel_moments(f, coarser(mask, 2**level)) for level, f in enumerate((*skips, x))]
         moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
         scene = image_wide(self, "scene", scene_statistics(image, wide))
