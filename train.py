@@ -44,11 +44,11 @@ def build_stages(config, model, heads=None) -> list[Stage]:
 def load_params(name_or_dir: str, abstract, text: str):
     """Parameters for `config.init_from`: a released model by name or folder, or the last checkpoint of a workdir."""
     try:
-        return weights.load_params(name_or_dir, models.without_heads(abstract), text)
+        return weights.load_params(name_or_dir, models.without_heads(abstract), text, optional=models.OPTIONAL)
     except weights.WeightsError:
         if checkpoints.latest_step(name_or_dir) is None:
             raise
-        return checkpoints.load_average(name_or_dir, abstract, text, optional=models.HEADS)
+        return checkpoints.load_average(name_or_dir, abstract, text, optional=models.OPTIONAL)
 
 
 def run(config, workdir: str) -> None:

@@ -15,7 +15,7 @@ import pathlib
 import statistics
 import time
 
-BLOCKS = {"base": (48, 1, 2), "small": (32, 1, 2)}  # channels, heads, blocks of the first level, compared with torch
+BLOCKS = {"base": (48, 1, 2)}  # channels, heads, blocks of the first level, compared with torch
 ROUNDS = 7  # of jax and torch in turn
 
 

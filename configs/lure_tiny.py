@@ -1,4 +1,4 @@
-"""The tiny model on real pairs: 6 resumable hours on one core, then 45 minutes, not resumable, for the head."""
+"""The tiny model on real pairs: 7 resumable hours on one core, then 45 minutes, not resumable, for the head."""
 
 from ml_collections import ConfigDict
 
@@ -6,7 +6,6 @@ from configs import common
 
 RESTORATION = common.REAL_RESTORATION + common.MORE_NOISE + common.SOME_SYNTHETIC
 PARTS = {  # stage: part of the encoder, the condition that asks for it, steps, batch, crop
-    "lift": ("lifting", "haze", 3000, 3, 256),
     "tone": ("toning", "low_light", 2200, 2, 400),
     "shrink": ("shrinking", "noise", 2300, 3, 256),
     "sharpen": ("sharpening", "blur", 600, 3, 256),
@@ -17,7 +16,9 @@ PARTS = {  # stage: part of the encoder, the condition that asks for it, steps, 
 def get_config():
     config = common.lure("tiny", RESTORATION, common.REAL_FUSION)
     # No joint stage: what the decoder gains for fusion, it loses in restoring
-    config.recipe = ("space", "polish", "settle", "noise", "whole", "tokens", "rule", "clean", "conditions", *PARTS)
+    config.recipe = (
+        "space", "polish", "settle", "noise", "whole", "lift", "tokens", "rule", "clean", "conditions", *PARTS,
+    )  # fmt: skip
     config.stages.space = restoration(steps=10500, crop=64, lr=6e-3, final_lr=1e-4)
     config.stages.polish = restoration(steps=800, crop=128, lr=1e-3, pseudo=0.5)
     config.stages.settle = restoration(steps=2400, crop=64, lr=7e-4, pseudo=1.0)
@@ -25,6 +26,10 @@ def get_config():
     config.stages.noise = restoration(steps=2600, crop=128, lr=3e-3, final_lr=3e-4, pseudo=0.5, align=0.0)
     # In small crops every pixel sees a border; without this stage the inside of whole images is a place never seen
     config.stages.whole = restoration(steps=1800, crop=256, lr=1.2e-3, pseudo=1.0, align=0.0, batch=3)
+    config.stages.lift = common.stage(
+        "lure_repair", "restoration", steps=8000, batch=4, crop=384, lr=1e-2, optimizer="muon", weight_decay=0.0,
+        part="lifting", conditions=("haze",),
+    )  # fmt: skip
     config.stages.tokens = common.stage(
         "lure_tokens", "restoration", steps=450, batch=3, crop=288, lr=4e-3, weight_decay=0.0
     )

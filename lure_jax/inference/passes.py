@@ -17,7 +17,7 @@ from lure_jax.metrics.color import with_chroma
 from lure_jax.models.blocks import STATISTICS
 from lure_jax.models.lure import Described, Latent, Lure
 from lure_jax.models.registry import FusionModel
-from lure_jax.text.asked import asked_by, asks_repair
+from lure_jax.text.asked import asked_by, asks_for
 from lure_jax.text.conditions import clean_id
 from lure_jax.text.prompts import prompt_ids
 from lure_jax.text.source import Text
@@ -75,7 +75,7 @@ class Network(NamedTuple):
                     self.model, self.params, described, asked, mask, up, measure
                 )
             repaired = image
-            if _repairs(ids):
+            if _repairs(self.model, ids):
                 del described
                 repaired, own = self.repair(image, ids, mask), given.get(f"{modality}/repaired")
                 described, measured[f"{modality}/repaired"] = self.describe(repaired, mask, own, measure)
@@ -122,7 +122,7 @@ class Network(NamedTuple):
         described, _ = self.describe(image, mask)
         if not isinstance(prompt, Text):
             prompt = _answer(prompt, described.logits, self.thresholds, modality)
-        if _repairs(prompt):
+        if _repairs(self.model, prompt):
             described, _ = self.describe(self.repair(image, prompt, mask), mask)
         return prompt, *_maps(self.model, self.params, described, prompt, mask)
 
@@ -133,8 +133,9 @@ def _describe(model: Lure, params, image, mask, given, measure):
     return _apply(model, params, given, measure, lambda model: model.describe(image, mask))
 
 
-def _repairs(prompt: Int[Array, "B P"] | Text) -> bool:
-    return bool(asks_repair(prompt.asked if isinstance(prompt, Text) else asked_by(np.asarray(prompt))).any())
+def _repairs(model: Lure, prompt: Int[Array, "B P"] | Text) -> bool:
+    asked = prompt.asked if isinstance(prompt, Text) else asked_by(np.asarray(prompt))
+    return bool(asks_for(asked, *model.repairs).any())
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lure_jax.text.asked import ASKING
+from lure_jax.text.asked import ASKING, BEFORE
 from lure_jax.text.conditions import CONDITIONS, MODALITIES, VISIBLE, clean_id, condition_id
 from lure_jax.text.prompts import PROMPT_CONDITIONS, prompt_ids, resolve, warning
 from lure_jax.text.source import Text
@@ -106,8 +106,8 @@ def answer_auto(
 def keeps_colour(asked: Int[Array, "B P"] | Text, params: Mapping[str, Any]) -> Float[Array, "B"]:
     """How much of the result's chroma is to be that of the visible image, as it goes down the encoder.
 
-    All of it where nothing is wrong with that image; with noise or blur alone as much as the parts that remove them
-    from the image act; else nothing.
+    All of it where nothing is wrong with that image; where all that is wrong with it is repaired before that, as much
+    as the parts that do so act; else nothing.
 
     Args:
       asked: of the visible image, without AUTO; of sentences that CLIP has encoded nothing is known.
@@ -116,9 +116,12 @@ def keeps_colour(asked: Int[Array, "B P"] | Text, params: Mapping[str, Any]) -> 
     if isinstance(asked, Text):
         return jnp.zeros(asked.mask.shape[:1])  # not len: it may be symbolic
     kept = jnp.zeros(len(CONDITIONS)).at[clean_id("visible")].set(1)
-    for name in ("noise", "blur"):
-        share = params["encoder"][ASKING[name]]["share"][0]
-        kept = kept.at[condition_id("visible", name)].set(jnp.clip(share, 0, 1))
+    trees = {**params["encoder"], **params}
+    for condition in (c for c in CONDITIONS if c.modality == "visible"):
+        parts = [part for part in ASKING.get(condition.name, ()) if part in BEFORE and part in trees]
+        if parts:
+            shares = [trees[part]["share"][0] for part in parts]
+            kept = kept.at[condition_id(*condition)].set(jnp.clip(jnp.stack(shares).min(), 0, 1))
     return jnp.where(asked < 0, 1, kept[jnp.asarray(PROMPT_CONDITIONS)[asked.clip(0)]]).min(1)
 
 

@@ -24,7 +24,7 @@ BYTES_PER_PIXEL = {
     ("lure", "tiny"): 420,
     ("lure", "tiny_channel_affine"): 420,
     ("lure", "tiny_no_inner_residual"): 420,
-    ("lure", "small"): 2000,
+    ("lure", "small"): 420,
     ("lure", "base"): 11000,
     ("lure", "large"): 11000,
     ("two_stream", "tiny"): 900,

@@ -1,7 +1,7 @@
 """Released models on disk: a folder with config.json and an Orbax checkpoint, or one .safetensors file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax
@@ -147,13 +147,14 @@ def load(name_or_dir: epath.PathLike) -> Released:
     return Released(model, params, config["model"], thresholds, stored.licence())
 
 
-def load_params(name_or_dir: epath.PathLike, abstract: Any, text: str = "") -> Any:
+def load_params(name_or_dir: epath.PathLike, abstract: Any, text: str = "", optional: Sequence[str] = ()) -> Any:
     """The parameters alone, for `config.init_from`.
 
     Args:
       name_or_dir: as in `load`.
       abstract: tree of arrays or `ShapeDtypeStruct`, unboxed: what the model at hand needs.
       text: the `text_identity` of the model at hand; not compared if it is left out.
+      optional: top-level prefixes that are left out if the model on disk lacks them.
 
     Returns:
       The same tree of float32 numpy arrays.
@@ -172,7 +173,10 @@ def load_params(name_or_dir: epath.PathLike, abstract: Any, text: str = "") -> A
                 f"{path} was trained with the text source {saved!r}, and this model has {text!r}: set "
                 "config.model.text (and, for clip, config.model.clip) to what it was trained with."
             )
-    saved, wanted = stored.shapes(), _shapes(abstract)
+    saved = stored.shapes()
+    known = {name.split("/")[0] for name in saved}
+    abstract = {prefix: tree for prefix, tree in abstract.items() if prefix in known or prefix not in optional}
+    wanted = _shapes(abstract)
     for name in [*wanted, *(name for name in saved if name not in wanted)]:
         if saved.get(name) != wanted.get(name):
             raise WeightsError(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lure_jax.metrics.color import luma
 from lure_jax.models.blocks import (
@@ -25,6 +25,7 @@ from lure_jax.models.blocks import (
 from lure_jax.models.fuser import Fuser
 from lure_jax.models.levelling import Levelling
 from lure_jax.models.masks import Mask, coarser, finer, masked, masked_mean
+from lure_jax.models.refining import REFINED, Refining
 from lure_jax.models.scene_statistics import scene_statistics
 from lure_jax.models.sharpening import Sharpening
 from lure_jax.models.shrinkage import Shrinking
@@ -32,8 +33,8 @@ from lure_jax.models.sizes import Sizes
 from lure_jax.models.stripes import stripe_offsets
 from lure_jax.models.tga import InnerResidualBlock
 from lure_jax.models.tone import Tone, Toning, measure_tone
-from lure_jax.models.veil import Lifting, Veil, estimate_veil, within_places
-from lure_jax.text.asked import BEFORE, PARTS, asks_repair
+from lure_jax.models.veil import Lifting
+from lure_jax.text.asked import BEFORE, asks_for, naming
 from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.source import Text, text_source
@@ -52,7 +53,6 @@ class Described(NamedTuple):
     stem: Float[Array, "B h w C"]
     skips: tuple[Float[Array, "B h w c"], ...]
     bottom: Float[Array, "B h w c"]
-    veil: Veil
     tone: Tone
     statistics: Float[Array, "B N"]
     logits: Float[Array, "B 13"]
@@ -75,6 +75,9 @@ def pixel_moments(x: Float[Array, "B H W C"], mask: Mask) -> Float[Array, "B 2 C
 def log_deviations(moments: Float[Array, "B 2 C"]) -> Float[Array, "B 2C"]:
     """The means, then the logarithms of the standard deviations."""
     return jnp.concatenate([moments[:, 0], 0.5 * jnp.log(moments[:, 1] + 1e-6)], -1)
+
+
+ENCODERS = tuple(part for part in BEFORE if part != "refining")  # parts that every preset has
 
 
 class ConditionHead(nn.Module):
@@ -123,22 +126,21 @@ class Encoder(nn.Module):
         self.grow = [dense(4 * sizes.widths[i]) for i in levels[:-1]]
         self.merge = [dense(sizes.widths[i]) for i in levels[:-1]]
         self.up = [blocks(i) for i in levels[:-1]]
-        self.veil = [dense(width, init=nn.initializers.zeros) for width in sizes.widths]
-        self.lifting = rematerialised(Lifting, self.remat)(sizes.latent, dtype=self.dtype)
         self.toning = rematerialised(Toning, self.remat)(sizes.latent, dtype=self.dtype)
         self.levelling = Levelling()
         self.sharpening = Sharpening()
         self.shrinking = rematerialised(Shrinking, self.remat)(dtype=self.dtype)
+        self.lifting = rematerialised(Lifting, self.remat)(dtype=self.dtype)
         if sizes.inner_residual:
             self.residual = dense(sizes.latent, init=identity_init(pixels))
         self.latent = dense(sizes.latent, init=scaled_init(0.2 * BRANCH_SCALE if sizes.inner_residual else 1.0))
         self.condition = ConditionHead()
 
     def repair(self, image: Float[Array, "B H W 3"], text: Text, mask: Mask = None) -> Float[Array, "B H W 3"]:
-        """The image without stripes, blur and noise, if `text` asks for it: what the way down is to see."""
-        asked, wide = _by_part(text), finer(mask, self.sizes.stem)
-        for part in BEFORE:
-            image = self._where_asked(asked[part], image, lambda e, x, part=part: getattr(e, part)(x, wide))
+        """The image without stripes, blur, noise and haze, if `text` asks for it."""
+        wide = finer(mask, self.sizes.stem)
+        for part in ENCODERS:
+            image = where_asked(self, text, part, image, lambda e, x, part=part: getattr(e, part)(x, wide))
         return jnp.clip(image, 0, 1)
 
     def describe(self, image: Float[Array, "B H W 3"], mask: Mask = None) -> Described:
@@ -156,45 +158,36 @@ class Encoder(nn.Module):
         moments = [image_wide(self, f"moments_{level}", m) for level, m in enumerate(moments)]
         scene = image_wide(self, "scene", scene_statistics(image, wide))
         statistics = jnp.concatenate([*(log_deviations(m) for m in moments), scene], -1)
-        veil = estimate_veil(self, image, wide, self.sizes.stem)
         tone = measure_tone(self, image, wide, self.sizes.stem)
-        return Described(stem, tuple(skips), x, veil, tone, statistics, self.condition(statistics))
+        return Described(stem, tuple(skips), x, tone, statistics, self.condition(statistics))
 
     def lift(self, described: Described, text: Text, mask: Mask = None) -> Latent:
         """The way up under the guidance of `text`, and the inner residual z = U(e0,T) + Conv1x1(e0)."""
-        asked = {part: is_asked.astype(self.dtype) for part, is_asked in _by_part(text).items()}
-        veils = [described.veil.seen]
-        for _ in self.up:
-            veils.append(sum(within_places(veils[-1], 2)) / 4)
-        x = described.bottom + asked["lifting"] * self.veil[-1](veils[-1])
-        x = self.bottom(x, text, coarser(mask, 2 ** len(self.up)))
+        x = self.bottom(described.bottom, text, coarser(mask, 2 ** len(self.up)))
         features = [x]
         for level in reversed(range(len(self.up))):
             x = shuffle(self.grow[level](x), 2)
             x = self.merge[level](jnp.concatenate([x, described.skips[level]], -1))
-            x += asked["lifting"] * self.veil[level](veils[level])
             x = self.up[level](x, text, coarser(mask, 2**level))
             features.append(x)
-        z = self.latent(x)
-        for part, seen in (("lifting", described.veil), ("toning", described.tone)):
-            z = self._where_asked(asked[part], z, lambda e, _, part=part, seen=seen: getattr(e, part)(x, seen, mask))
+        z = where_asked(self, text, "toning", self.latent(x), lambda e, _: e.toning(x, described.tone, mask))
         if self.sizes.inner_residual:
             z += self.residual(described.stem)
         return Latent(z.astype(jnp.float32), tuple(reversed(features[:-1])))
 
-    def _where_asked(self, asked: Array, x: Array, part: Callable[..., Array]) -> Array:
-        """x and what a part adds to it, where it is asked for; not computed where no prompt of the batch asks."""
-        if isinstance(asked, np.ndarray) and not asked.any() and not self.is_initializing():
-            return x
 
-        def added(encoder):
-            return x + asked * part(encoder, x)
+def where_asked(
+    module: nn.Module, text: Text, part: str, x: Array, added: Callable[[nn.Module, Array], Array]
+) -> Array:
+    """x and what a part adds to it, where `text` asks for it; not computed where no prompt of the batch asks."""
+    asked = asks_for(text.asked, part)[:, None, None, None]
+    if isinstance(asked, np.ndarray) and not asked.any() and not module.is_initializing():
+        return x
 
-        return added(self) if self.is_initializing() else nn.cond(asked.any(), added, lambda _: x, self)
+    def both(module):
+        return x + asked.astype(x.dtype) * added(module, x)
 
-
-def _by_part(text: Text) -> dict[str, Bool[Array, "B 1 1 1"]]:
-    return {part: text.asked[:, None, None, i : i + 1] for i, part in enumerate(PARTS)}
+    return both(module) if module.is_initializing() else nn.cond(asked.any(), both, lambda _: x, module)
 
 
 class Decoder(nn.Module):
@@ -246,11 +239,18 @@ class Lure(nn.Module):
             return self.text_source != "one_hot"
         return self.prompts.tokens.shape[-1] != self.sizes.text
 
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        """The parts that repair an image before its way down."""
+        return BEFORE if self.sizes.refining else ENCODERS
+
     def setup(self):
         self.text = text_source(self.text_source, self.sizes.text, self.prompts)
         self.encoder = Encoder(self.sizes, self.dtype, self.remat)
         self.decoder = Decoder(self.sizes, self.dtype, self.remat)
         self.fuser = Fuser(self.sizes, self.dtype)
+        if self.sizes.refining:
+            self.refining = rematerialised(Refining, self.remat)(self.sizes.refining, self.dtype)
 
     def __call__(
         self,
@@ -290,8 +290,14 @@ class Lure(nn.Module):
     def repair(
         self, image: Float[Array, "B H W C"], text: Text, pixel_mask: Float[Array, "B H W"] | None = None
     ) -> Float[Array, "B h w 3"]:
-        """The image less the noise, blur and stripes that the text names and formulas remove; padded as needed."""
-        return self.encoder.repair(self._padded(image), text, self._mask(pixel_mask))
+        """The image less the stripes, blur, noise and haze that the text names, and what `Refining` removes; padded."""
+        image, mask = self._padded(image), self._mask(pixel_mask)
+        repaired = self.encoder.repair(image, text, mask)
+        if not self.sizes.refining:
+            return repaired
+        named, wide = naming(text.asked, *REFINED), finer(mask, self.sizes.stem)
+        refined = where_asked(self, text, "refining", repaired, lambda m, x: m.refining(x, image, named, wide))
+        return jnp.clip(refined, 0, 1)
 
     def describe(self, image: Float[Array, "B H W C"], pixel_mask: Float[Array, "B H W"] | None = None) -> Described:
         """The encoder's way down; `logits` (B,13) are the condition head's, "clean" columns without meaning."""
@@ -317,7 +323,9 @@ class Lure(nn.Module):
             repaired = model.repair(image, text)
             return repaired, model.describe(repaired)
 
-        repaired, described = nn.cond(asks_repair(text.asked).any(), again, lambda _: (image, described), self)
+        repaired, described = nn.cond(
+            asks_for(text.asked, *self.repairs).any(), again, lambda _: (image, described), self
+        )
         return self.lift(described, text), repaired
 
     def decode(

@@ -22,6 +22,7 @@ PRESETS = {
 }
 KEYS = {"lure": ("name", "preset", "text", "dtype", "remat"), "two_stream": ("name", "preset", "dtype")}
 HEADS = segmentation.PREFIXES
+OPTIONAL = (*HEADS, "refining")  # prefixes of parameters that a run may add to those it starts from
 
 FusionModel = Lure | TwoStream
 Judge = Segmenter | Detector

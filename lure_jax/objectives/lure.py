@@ -26,7 +26,6 @@ from lure_jax.objectives.unified import (
     ramp,
     separate,
 )
-from lure_jax.text.asked import PARTS
 from lure_jax.text.conditions import CONDITIONS, MODALITIES, clean_id
 from lure_jax.text.prompts import prompt_ids
 
@@ -36,8 +35,11 @@ LATENT = 0.1
 REPRODUCTION = 50.0
 RESTORATION = 0.5
 SETTLED = ("low_light", "noise")  # tokens that have met real pairs; restoration loses where they follow the fusion pool
-TEXT_ALONE = dict.fromkeys(("encoder", "decoder", "fuser"), 0.0)  # learning-rate factors: all but the text rests
+TEXT_ALONE = dict.fromkeys(
+    ("encoder", "decoder", "fuser", "refining"), 0.0
+)  # learning-rate factors: all but the text rests
 FITTED = {"encoder/sharpening/blur": 0.0}  # `evaluation.blur_fit` has, on more images than a stage sees
+LEAST_ERROR = 1e-5  # squared: of images restored better than 50 dB nothing more is asked
 LEAST_CROP = 41  # pixels, for the four scales of VIF
 
 
@@ -98,9 +100,9 @@ def tokens(model: Lure, stage) -> Objective:
 
     Args:
       model: the network.
-      stage: the stage's config; `part` may be one of `PARTS`. `conditions` may name those whose samples are drawn
-        (`pipeline.make_iterator`) and whose tokens follow, or none at all, which draws all and lets the text rest, in a
-        model with the text source "table"; if it is not given, all follow.
+      stage: the stage's config; `part` may be "toning" or one of `Lure.repairs`. `conditions` may name those whose
+        samples are drawn (`pipeline.make_iterator`) and whose tokens follow, or none at all, which draws all and lets
+        the text rest, in a model with the text source "table"; if it is not given, all follow.
 
     Returns:
       An objective over the restoration pool.
@@ -109,16 +111,16 @@ def tokens(model: Lure, stage) -> Objective:
       UserError: there is no such part or condition, or the text source has no tokens of its own for each condition.
     """
     part, names = stage.get("part", ""), stage.get("conditions", None)
-    if part and part not in PARTS:
-        raise UserError(f"config.stages.*.part={part!r} is no part of the encoder; choose {', '.join(PARTS)}.")
+    if part and part not in ("toning", *model.repairs):
+        raise UserError(
+            f"config.stages.*.part={part!r} is no part of the model; choose toning, {', '.join(model.repairs)}."
+        )
     if names is not None:
         _check_table(model, "lure_tokens")
         known = {condition.name for condition in CONDITIONS}
         if unknown := [name for name in names if name not in known]:
             raise UserError(f"config.stages.*.conditions has {unknown[0]!r}; choose of {', '.join(sorted(known))}.")
-    free = [f"encoder/{part}"] if part else []
-    if part == "lifting":
-        free += [f"encoder/veil_{level}" for level in range(len(model.sizes.widths))]
+    free = [_path(part)] if part else []
 
     def loss(params, batch, rng, step, aux):
         del rng, step
@@ -136,6 +138,46 @@ def tokens(model: Lure, stage) -> Objective:
 
     rest = {} if names is None or len(names) else {"text": 0.0}
     return Objective("lure_tokens", loss, TEXT_ALONE | dict.fromkeys(free, 1.0) | FITTED | rest)
+
+
+def repair(model: Lure, stage) -> Objective:
+    """A part that repairs the image before the way down, alone: mean over images of log(MSE + 1e-5) of what it makes.
+
+    Ours. Neither the rest of the encoder nor the decoder is gone through, so that a step costs a fraction of `tokens`'.
+    The loss is that of PSNR: Chen et al., "Simple baselines for image restoration", ECCV 2022.
+
+    Args:
+      model: the network.
+      stage: the stage's config; `part` is one of `Lure.repairs`, and `conditions` name those whose samples are drawn.
+
+    Returns:
+      An objective over the restoration pool.
+
+    Raises:
+      UserError: there is no such part.
+    """
+    part = stage.get("part", "")
+    if part not in model.repairs:
+        raise UserError(f"config.stages.*.part={part!r} repairs no image; choose {', '.join(model.repairs)}.")
+
+    def loss(params, batch, rng, step, aux):
+        del rng, step
+        text = model.apply({"params": params}, batch["prompt_ids"], method="tokens")
+        repaired = model.apply({"params": params}, batch["degraded"], text, method="repair")
+        repaired = repaired[:, : batch["reference"].shape[1], : batch["reference"].shape[2]]
+        total = jnp.log(jnp.square(repaired - batch["reference"]).mean((1, 2, 3)) + LEAST_ERROR).mean()
+        metrics = {
+            "log_error": total,
+            "psnr_input": psnr(batch["degraded"], batch["reference"]),
+            "psnr_repaired": psnr(repaired, batch["reference"]),
+        }
+        return total, (metrics, aux)
+
+    return Objective("lure_repair", loss, TEXT_ALONE | {"text": 0.0, _path(part): 1.0} | FITTED)
+
+
+def _path(part: str) -> str:
+    return part if part == "refining" else f"encoder/{part}"
 
 
 def clean_prompts(modality: str, batch: int) -> Int[np.ndarray, "B 2"]:
@@ -207,7 +249,7 @@ def rule(model: Lure, stage, decoder: float = 0.0) -> Objective:
         judged = judge_batch(model, stage, params, batch)
         return judged.total, (judged.terms, aux)
 
-    frozen = {"encoder": 0.0, "text": 0.0, "decoder": decoder}
+    frozen = {"encoder": 0.0, "refining": 0.0, "text": 0.0, "decoder": decoder}
     return Objective("lure_joint" if decoder else "lure_rule", loss, frozen)
 
 
@@ -244,7 +286,7 @@ def clean(model: Lure, stage) -> Objective:
             total += weight * terms[f"reproduction_{modality}"]
         return total, (terms, aux)
 
-    return Objective("lure_clean", loss, {"encoder": 0.0, "decoder": 0.0})
+    return Objective("lure_clean", loss, {"encoder": 0.0, "refining": 0.0, "decoder": 0.0})
 
 
 def conditions(model: Lure, stage) -> Objective:

@@ -10,6 +10,7 @@ from lure_jax.objectives.objective import Objective
 OBJECTIVES = {
     "lure_space": lure.space,
     "lure_tokens": lure.tokens,
+    "lure_repair": lure.repair,
     "lure_rule": lure.rule,
     "lure_clean": lure.clean,
     "lure_conditions": lure.conditions,
@@ -40,19 +41,20 @@ def build(stage, model, heads=None) -> Objective:
     if name in WITH_HEADS:
         if heads is None:
             raise UserError(f"config.stages.*.objective={name!r} needs segmentation heads, but config.heads is absent.")
-        return _without_text(WITH_HEADS[name](model, heads, stage), model)
+        return _for_model(WITH_HEADS[name](model, heads, stage), model)
     if name not in OBJECTIVES:
         known = ", ".join([*OBJECTIVES, *WITH_HEADS])
         raise UserError(f"config.stages.*.objective={name!r} is not known; choose {known}.")
-    objective = _without_text(OBJECTIVES[name](model, stage), model)
+    objective = _for_model(OBJECTIVES[name](model, stage), model)
     if heads is None:
         return objective
     return dataclasses.replace(objective, lr_factors={**objective.lr_factors, **dict.fromkeys(PREFIXES, 0.0)})
 
 
-def _without_text(objective: Objective, model) -> Objective:
-    """A text source without parameters has no learning rate."""
-    if getattr(model, "trains_text", True):
-        return objective
-    factors = {prefix: factor for prefix, factor in objective.lr_factors.items() if prefix != "text"}
+def _for_model(objective: Objective, model) -> Objective:
+    """What a model has no parameters for has no learning rate: a text source of codes, what only a preset has."""
+    absent = set() if getattr(model, "trains_text", True) else {"text"}
+    if "refining" not in getattr(model, "repairs", ()):
+        absent.add("refining")
+    factors = {prefix: factor for prefix, factor in objective.lr_factors.items() if prefix not in absent}
     return dataclasses.replace(objective, lr_factors=factors)

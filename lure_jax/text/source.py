@@ -21,12 +21,12 @@ class Text(NamedTuple):
     Attributes:
       tokens: One vector a token, zero where `mask` is False.
       mask: True where a token is present.
-      asked: Which of `asked.PARTS` are to act; a numpy array where that is known while the network is traced.
+      asked: Which conditions the text names; a numpy array where that is known while the network is traced.
     """
 
     tokens: Float[Array, "B L E"]
     mask: Bool[Array, "B L"]
-    asked: Bool[Array | np.ndarray, "B 5"]
+    asked: Bool[Array | np.ndarray, "B 13"]
 
 
 def text_source(name: str, width: int, prompts: Any = None) -> nn.Module:

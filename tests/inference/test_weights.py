@@ -99,3 +99,12 @@ def test_parameters_alone_are_checked_against_the_caller(folder):
     params["text"]["table"] = np.zeros((14, 8, 64), np.float32)
     with pytest.raises(weights.WeightsError, match=r"text/table is \(13, 8, 64\) there and \(14, 8, 64\)"):
         weights.load_params(folder, params)
+
+
+def test_what_a_run_may_add_is_left_out_where_it_is_not_there(folder):
+    params = random_params()
+    more = params | {"refining": {"share": np.zeros(1, np.float32)}}
+    found = weights.load_params(folder, more, optional=("refining", "heads"))
+    jax.tree.map(np.testing.assert_array_equal, found, params)
+    with pytest.raises(weights.WeightsError, match="refining/share is absent there"):
+        weights.load_params(folder, more)

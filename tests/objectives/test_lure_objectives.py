@@ -126,9 +126,35 @@ def test_tokens_of_named_conditions_follow_and_a_part_learns_with_them(model, pa
     assert size(gradient["encoder"]["levelling"]) > 0
     alone = registry.build(stage("lure_tokens", conditions=(), part="lifting"), model).lr_factors
     check_lr_factors(params, alone)
-    assert alone["text"] == 0 and {name for name, factor in alone.items() if factor} == {
-        "encoder/lifting", "encoder/veil_0", "encoder/veil_1", "encoder/veil_2",
-    }  # fmt: skip
+    assert alone["text"] == 0 and {name for name, factor in alone.items() if factor} == {"encoder/lifting"}
+
+
+def test_repair_is_the_log_error_of_the_repaired_image_and_trains_its_part_alone(model, params, restoration):
+    value, metrics, gradient = evaluate("lure_repair", model, params, restoration, part="levelling")
+    text = model.apply({"params": params}, restoration["prompt_ids"], method="tokens")
+    repaired = model.apply({"params": params}, restoration["degraded"], text, method="repair")
+    errors = np.square(np.asarray(repaired) - np.asarray(restoration["reference"])).mean((1, 2, 3))
+    np.testing.assert_allclose(value, np.log(errors + 1e-5).mean(), rtol=1e-5)
+    assert value == metrics["log_error"] and metrics["psnr_repaired"] == pytest.approx(-10 * np.log10(errors).mean())
+    assert size(gradient["encoder"]["levelling"]) > 0 == size(gradient["decoder"])
+    factors = registry.build(stage("lure_repair", part="levelling"), model).lr_factors
+    check_lr_factors(params, factors)
+    assert [name for name, factor in factors.items() if factor] == ["encoder/levelling"] and factors["text"] == 0
+    for part in ("refining", "toning", ""):
+        with pytest.raises(ValueError, match=f"part='{part}' repairs no image; choose levelling, sharpening"):
+            registry.build(stage("lure_repair", part=part), model)
+
+
+def test_what_refines_rests_unless_it_is_the_part():
+    small = models.build(ConfigDict(dict(name="lure", preset="small", text="table", dtype="float32", remat="none")))
+    shapes = jax.eval_shape(lambda key: nn.unbox(models.initialise(small, key)), jax.random.key(0))
+    for objective in ("lure_tokens", "lure_rule", "lure_joint", "lure_clean", "lure_conditions"):
+        factors = registry.build(stage(objective), small).lr_factors
+        check_lr_factors(shapes, factors)
+        assert factors["refining"] == 0
+    factors = registry.build(stage("lure_repair", part="refining"), small).lr_factors
+    check_lr_factors(shapes, factors)
+    assert [name for name, factor in factors.items() if factor] == ["refining"]
 
 
 def test_what_tells_a_blur_rests_while_all_else_learns(model, params):
@@ -143,7 +169,7 @@ def test_what_tells_a_blur_rests_while_all_else_learns(model, params):
 def test_an_unknown_part_or_condition_is_named(model):
     with pytest.raises(ValueError, match="conditions has 'low light'; choose of .*, low_light, "):
         registry.build(stage("lure_tokens", conditions=("low light",)), model)
-    with pytest.raises(ValueError, match="part='gate' is no part of the encoder; choose lifting, toning"):
+    with pytest.raises(ValueError, match="part='gate' is no part of the model; choose toning, levelling"):
         registry.build(stage("lure_tokens", part="gate"), model)
 
 
