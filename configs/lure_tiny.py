@@ -1,4 +1,4 @@
-"""The tiny model on real pairs: 7 resumable hours on one core, then 45 minutes, not resumable, for the head."""
+"""The tiny model on real pairs: 8 resumable hours on one core, then 45 minutes, not resumable, for the head."""
 
 from ml_collections import ConfigDict
 
