@@ -77,7 +77,7 @@ def log_deviations(moments: Float[Array, "B 2 C"]) -> Float[Array, "B 2C"]:
     return jnp.concatenate([moments[:, 0], 0.5 * jnp.log(moments[:, 1] + 1e-6)], -1)
 
 
-ENCODERS = tuple(part for part in BEFORE if part != "refining")  # parts that every preset has
+ENCODER_PARTS = tuple(part for part in BEFORE if part != "refining")  # parts that every preset has
 
 
 class ConditionHead(nn.Module):
@@ -139,7 +139,7 @@ class Encoder(nn.Module):
     def repair(self, image: Float[Array, "B H W 3"], text: Text, mask: Mask = None) -> Float[Array, "B H W 3"]:
         """The image without stripes, blur, noise and haze, if `text` asks for it."""
         wide = finer(mask, self.sizes.stem)
-        for part in ENCODERS:
+        for part in ENCODER_PARTS:
             image = where_asked(self, text, part, image, lambda e, x, part=part: getattr(e, part)(x, wide))
         return jnp.clip(image, 0, 1)
 
@@ -242,7 +242,7 @@ class Lure(nn.Module):
     @property
     def repairs(self) -> tuple[str, ...]:
         """The parts that repair an image before its way down."""
-        return BEFORE if self.sizes.refining else ENCODERS
+        return BEFORE if self.sizes.refining else ENCODER_PARTS
 
     def setup(self):
         self.text = text_source(self.text_source, self.sizes.text, self.prompts)
