@@ -51,8 +51,9 @@ class Lifting(nn.Module):
         both = extended(jnp.concatenate([image, valid], -1), multiple)
         pixels, valid = both[..., :3], both[..., 3:]
         inside = _pooled(jnp.minimum, valid)
-        # Parts before this one may leave [0,1], and in an untrained network far: powers of that are not finite
-        airlight, veils, seen = dark_channel(jnp.clip(pixels, 0, 1), valid, inside)
+        # Parts before this one may leave [0,1], and are not to learn from how haze is told
+        visible = jax.lax.stop_gradient(jnp.clip(pixels, 0, 1))
+        airlight, veils, seen = dark_channel(visible, valid, inside)
         depth = -jnp.log(jnp.maximum(1 - (1 - KEPT) * veils[USED], LEAST_TRANSMISSION))
         told = self._told(jnp.concatenate([seen, *veils, depth, airlight * inside], -1), inside)
         gain = jnp.exp(jnp.clip(depth + told[..., :1], *DEPTHS))
