@@ -81,5 +81,5 @@ def test_a_recipe_builds_all_stages_and_runs_a_step_at_tiny_size(recipe, data_di
     if heads:
         config.heads.preset = "tiny"
     _, _, stages, init = assembled(config)
-    state = loop.train(config, tmp_path / "run", stages=stages[:1], init=init)
+    state = loop.train(config, tmp_path / "run", stages=stages[:1], init=init, load_params=train.load_params)
     assert int(state.step) == 1 and all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
