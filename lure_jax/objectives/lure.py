@@ -35,9 +35,8 @@ LATENT = 0.1
 REPRODUCTION = 50.0
 RESTORATION = 0.5
 SETTLED = ("low_light", "noise")  # tokens that have met real pairs; restoration loses where they follow the fusion pool
-TEXT_ALONE = dict.fromkeys(
-    ("encoder", "decoder", "fuser", "refining"), 0.0
-)  # learning-rate factors: all but the text rests
+# Learning-rate factors: all but the text rests
+TEXT_ALONE = dict.fromkeys(("encoder", "decoder", "fuser", "refining"), 0.0)
 FITTED = {"encoder/sharpening/blur": 0.0}  # `evaluation.blur_fit` has, on more images than a stage sees
 LEAST_ERROR = 1e-5  # squared: of images restored better than 50 dB nothing more is asked
 LEAST_CROP = 41  # pixels, for the four scales of VIF
