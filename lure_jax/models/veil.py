@@ -51,9 +51,8 @@ class Lifting(nn.Module):
         both = extended(jnp.concatenate([image, valid], -1), multiple)
         pixels, valid = both[..., :3], both[..., 3:]
         inside = _pooled(jnp.minimum, valid)
-        # Parts before this one may leave [0,1], and are not to learn from how haze is told
-        visible = jax.lax.stop_gradient(jnp.clip(pixels, 0, 1))
-        airlight, veils, seen = dark_channel(visible, valid, inside)
+        # Parts before this one may leave [0,1], and in an untrained network far: powers of that are not finite
+        airlight, veils, seen = dark_channel(jnp.clip(pixels, 0, 1), valid, inside)
         depth = -jnp.log(jnp.maximum(1 - (1 - KEPT) * veils[USED], LEAST_TRANSMISSION))
         told = self._told(jnp.concatenate([seen, *veils, depth, airlight * inside], -1), inside)
         gain = jnp.exp(jnp.clip(depth + told[..., :1], *DEPTHS))
@@ -95,13 +94,13 @@ def dark_channel(
 
     All three are nought where no image is (1 in `valid` and `inside`, at full and at a quarter of the resolution).
     """
-    least = _pooled(jnp.minimum, jnp.where(valid > 0, image.min(-1, keepdims=True), 1.0))
-    most = _pooled(jnp.maximum, image.max(-1, keepdims=True)) * inside
+    least = _pooled(jnp.minimum, jnp.where(valid > 0, _of_channels(jnp.minimum, image), 1.0))
+    most = _pooled(jnp.maximum, _of_channels(jnp.maximum, image)) * inside
     mean = _pooled(jnp.add, image) / STRIDE**2 * inside
     weight = _least_around(least, NEAREST) ** HAZIEST * inside
     faint = FAINT * jnp.maximum(inside.sum((1, 2)), LEAST_SHARE)
     airlight = (((weight * mean).sum((1, 2)) + faint) / (weight.sum((1, 2)) + faint))[:, None, None]
-    relative = jnp.where(inside > 0, least / airlight.max(-1, keepdims=True), 1.0)
+    relative = jnp.where(inside > 0, least / _of_channels(jnp.maximum, airlight), 1.0)
     veils = [jnp.clip(_least_around(relative, reach), 0, 1) * inside for reach in AROUND]
     return airlight, veils, jnp.concatenate([mean, most], -1)
 
@@ -119,6 +118,11 @@ def extended(x: Float[Array, "B H W C"], multiple: int) -> Float[Array, "B h w C
 
 def _pooled(reduce: Callable[[Array, Array], Array], x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
     return functools.reduce(reduce, within_places(x, STRIDE))
+
+
+def _of_channels(reduce: Callable[[Array, Array], Array], x: Float[Array, "B H W C"]) -> Float[Array, "B H W 1"]:
+    # The gradient of x.max() is 0/0 where the compiler rounds a quotient otherwise when it computes it once more
+    return functools.reduce(reduce, jnp.split(x, x.shape[-1], -1))
 
 
 def _least_around(least: Float[Array, "B h w 1"], reach: int) -> Float[Array, "B h w 1"]:

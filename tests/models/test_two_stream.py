@@ -113,13 +113,13 @@ def test_every_parameter_has_named_axes(preset):
 
 def test_heads_attach_to_lure():
     config = ConfigDict(dict(
-        model=dict(name="lure", preset="small", text="table", dtype="float32", remat=False),
+        model=dict(name="lure", preset="base", text="table", dtype="float32", remat=False),
         heads=dict(preset="tiny", clusters=27),
     ))  # fmt: skip
     model = registry.build(config.model)
     heads = registry.build_heads(config, model)
     params = jax.eval_shape(lambda key: nn.unbox(registry.initialise(model, key, heads)), jax.random.key(0))
-    assert [params["feature_head"][f"level_{i}"]["kernel"].shape for i in range(3)] == [(64, 64), (128, 64), (256, 64)]
+    assert [params["feature_head"][f"level_{i}"]["kernel"].shape for i in range(3)] == [(96, 64), (192, 64), (384, 64)]
 
 
 def test_unknown_values_are_named():

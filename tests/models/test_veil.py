@@ -118,6 +118,16 @@ def test_no_image_gives_no_nan():
     assert np.isfinite(lifted(np.zeros((1, 16, 16, 3)), mask=np.zeros((1, 16, 16, 1), np.float32))).all()
 
 
+def test_gradients_of_grey_images_are_finite():
+    # The greatest of three equal channels, each computed twice and rounded otherwise, may equal none of them
+    rng = np.random.default_rng(0)
+    grey = rng.uniform(0.3, 0.5, (64, 1, 1, 1)) + rng.uniform(0, 0.1, (64, 48, 48, 1))
+    images = jnp.asarray(np.repeat(grey, 3, -1), jnp.float32)
+    params = nn.unbox(Lifting().init(jax.random.key(0), images))["params"] | {"share": jnp.ones(1)}
+    gradient = jax.jit(jax.grad(lambda x: (Lifting().apply({"params": params}, x) ** 2).sum()))(images)
+    assert np.isfinite(gradient).all()
+
+
 def test_a_dark_image_has_white_air():
     airlight, veils, _ = estimate(np.full((1, 32, 32, 3), 0.02, np.float32))
     np.testing.assert_allclose(airlight, 1, rtol=1e-3)
