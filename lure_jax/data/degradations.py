@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from lure_jax.data.kernels import Image, disc_kernel, gaussian_poisson, line_kernel, shift_sum, smooth_field
+from lure_jax.data import depth
+from lure_jax.data.kernels import Image, disc_kernel, gaussian_poisson, line_kernel, shift_sum
 from lure_jax.data.strengths import Integer, LogUniform, Strengths, Uniform
 from lure_jax.text.conditions import CONDITIONS
 
-NEAR = 0.1  # distance to one's feet, of that to where level ground can no longer be told from the horizon
 GAMMA = 2.2  # stored value ** GAMMA = linear light, close to sRGB's curve
 
 
@@ -34,22 +34,23 @@ def haze(
     gamma: float,
     ground_share: float,
     horizon: float,
+    scene_share: float,
 ) -> Image:
     """y = x t + A (1 - t), t = exp(-beta d) (Koschmieder's law); depth d, 0.4 to 1, is smooth and grows upwards.
 
-    With probability `ground_share` it is that of level ground in perspective: from 0 at one's feet to 0.8..2 at the
-    `horizon`, a share of the height from the top, and above. A is `airlight` times 1 - tint..1 for each channel; x and
-    y are taken to the power `gamma` for the mixture, which 1 leaves to the stored values (as the hazy data sets of the
-    field do) and 2.2 to linear light.
+    With probability `scene_share` it is that of things on level ground, else with `ground_share` of the ground alone
+    (`lure_jax.data.depth`); `horizon` is a share of the height from the top. A is `airlight` times 1 - tint..1 for
+    each channel; x and y are taken to the power `gamma` for the mixture, which 1 leaves to the stored values (as the
+    hazy data sets of the field do) and 2.2 to linear light.
     """
-    height, width = image.shape[:2]
-    field = smooth_field(rng, height, width)
-    if rng.random() < ground_share:
-        below = (np.linspace(0, 1, height, dtype=np.float32)[:, None, None] - horizon) / max(1 - horizon, 1e-3)
-        depth = (NEAR / np.clip(below, NEAR, 1) - NEAR) / (1 - NEAR) * (0.8 + 1.2 * field)
+    size = image.shape[:2]
+    if rng.random() < scene_share:
+        distance = depth.scene(image, rng, horizon)
+    elif rng.random() < ground_share:
+        distance = depth.level_ground(rng, *size, horizon)
     else:
-        depth = 0.4 + 0.3 * (np.linspace(slope, 0, height, dtype=np.float32)[:, None, None] + field)
-    transmission = np.exp(-beta * depth)
+        distance = depth.smooth(rng, *size, slope)
+    transmission = np.exp(-beta * distance)
     light = airlight * rng.uniform(1 - tint, 1.0, image.shape[-1]).astype(np.float32)
     if gamma == 1:
         return clip(image * transmission + light * (1 - transmission))
@@ -221,6 +222,7 @@ STRENGTHS: Strengths = {
         gamma=Uniform(1, 1),
         ground_share=Uniform(0.5, 0.5),
         horizon=Uniform(0, 0.7),
+        scene_share=Uniform(0, 0),
     ),
     ("visible", "rain"): dict(
         density=Uniform(0.003, 0.02),

@@ -1,5 +1,6 @@
-"""What the degradations are made of: small kernels, correlation with them, smooth random fields, sensor noise."""
+"""What the degradations are made of: small kernels, correlation with them, smooth fields, sensor noise."""
 
+import cv2
 import numpy as np
 from jaxtyping import Float
 
@@ -54,3 +55,19 @@ def gaussian_poisson(image: Image, rng: np.random.Generator, shot: float, read: 
     """Adds noise of variance shot * x + read^2 (the usual sensor model, as a heteroscedastic Gaussian)."""
     sd = np.sqrt(shot * np.maximum(image, 0) + read**2)
     return image + sd * rng.standard_normal(image.shape, np.float32)
+
+
+def guided_filter(
+    guide: Float[np.ndarray, "H W"], target: Float[np.ndarray, "H W"], radius: int, regularisation: float
+) -> Float[np.ndarray, "H W"]:
+    """The target smoothed within squares of 2 `radius` + 1 pixels, but for edges that the guide has.
+
+    Source: He, Sun, Tang, "Guided image filtering", TPAMI 2013; `regularisation` is its epsilon.
+    """
+
+    def mean(values):
+        return cv2.blur(values, (2 * radius + 1,) * 2)
+
+    covariance = mean(guide * target) - mean(guide) * mean(target)
+    slope = covariance / (mean(guide**2) - mean(guide) ** 2 + regularisation)
+    return mean(slope) * guide + mean(mean(target) - slope * mean(guide))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from jaxtyping import Float
 
+from lure_jax.data.kernels import guided_filter
 from lure_jax.evaluation.restoration import Image, gamma_to_mean, to_uint8
 from lure_jax.inference.arrays import stretch
 
@@ -50,17 +50,9 @@ def dark_channel(image: Image) -> Image:
     haziest = dark >= np.quantile(dark, 0.999)
     airlight = np.maximum(x[haziest].mean(0), 1 / 255)
     transmission = 1 - (1 - HAZE_KEPT) * cv2.erode((x / airlight).min(-1), patch)
-    refined = np.maximum(_guided(cv2.cvtColor(x, cv2.COLOR_RGB2GRAY), transmission), LEAST_TRANSMISSION)
+    transmission = guided_filter(cv2.cvtColor(x, cv2.COLOR_RGB2GRAY), transmission, GUIDE_RADIUS, GUIDE_REGULARISATION)
+    refined = np.maximum(transmission, LEAST_TRANSMISSION)
     return to_uint8((x - airlight) / refined[..., None] + airlight)
-
-
-def _guided(guide: Float[np.ndarray, "H W"], target: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    def mean(values):
-        return cv2.blur(values, (2 * GUIDE_RADIUS + 1,) * 2)
-
-    covariance = mean(guide * target) - mean(guide) * mean(target)
-    slope = covariance / (mean(guide**2) - mean(guide) ** 2 + GUIDE_REGULARISATION)
-    return mean(slope) * guide + mean(mean(target) - slope * mean(guide))
 
 
 def median(image: Image) -> Image:

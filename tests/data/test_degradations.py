@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lure_jax.data import degradations as d
-from lure_jax.data.kernels import disc_kernel, line_kernel, shift_sum, smooth_field
+from lure_jax.data import depth
+from lure_jax.data.kernels import disc_kernel, guided_filter, line_kernel, shift_sum, smooth_field
 from lure_jax.data.strengths import Integer, LogUniform, Uniform, changed
 from lure_jax.text.conditions import CONDITIONS, condition_id
 
@@ -121,6 +122,30 @@ def test_haze_over_level_ground_begins_at_ones_feet():
     below = (np.array([100, 120, 159]) / 199 - 0.4) / 0.6
     np.testing.assert_allclose(rows[[100, 120, 159]], 1.4 * (0.1 / np.maximum(below, 0.1) - 0.1) / 0.9, rtol=0.15)
     assert 0.8 - 1e-5 <= np.min([d[:80] for d in depth]) and np.max(depth) <= 2 + 1e-5
+
+
+def test_things_in_a_scene_stand_nearer_than_the_ground_behind_them(monkeypatch):
+    def scenes(things):
+        monkeypatch.setattr(depth, "THINGS", things)
+        return np.stack([depth.scene(flat(0.5), rng(seed), horizon=0.4) for seed in range(20)])[..., 0]
+
+    empty, full = scenes((0, 0)), scenes((8, 8))
+    # The horizon is 1.6 to 3.2 away, and one's feet are at 0, but for what is smoothed over up to 58 pixels
+    assert 1.6 - 1e-5 <= empty[:, :20].min() and empty[:, :20].max() <= 3.2 + 1e-5
+    assert empty[:, -1].max() < 0.2 and (np.diff(empty.mean((0, 2))[80:]) < 0).all()
+    np.testing.assert_array_less(full, 3.2 + 1e-5)
+    assert full[:, :80].mean() < 0.8 * empty[:, :80].mean()
+
+
+def test_depth_follows_the_edges_of_the_image():
+    edge = np.repeat(np.where(np.arange(100) < 50, 0.2, 0.8)[None], 60, 0).astype(np.float32)
+    wrong = np.repeat(np.where(np.arange(100) < 45, 0.0, 1.0)[None], 60, 0).astype(np.float32)
+    across = guided_filter(edge, wrong, 12, 1e-3)[30]
+    assert np.argmax(np.diff(across)) == 49
+    np.testing.assert_allclose(guided_filter(edge, edge, 12, 1e-9), edge, atol=1e-4)
+    box = np.ones(9) / 9
+    twice = np.convolve(np.convolve(wrong[30], box), box)[8:-8]
+    np.testing.assert_allclose(guided_filter(0 * edge, wrong, 4, 1e-3)[30, 16:-16], twice[16:-16], atol=1e-5)
 
 
 def test_haze_and_blur_in_linear_light():
