@@ -25,7 +25,7 @@ from lure_jax.models.blocks import (
 from lure_jax.models.fuser import Fuser
 from lure_jax.models.levelling import Levelling
 from lure_jax.models.masks import Mask, coarser, finer, masked, masked_mean
-from lure_jax.models.refining import REFINED, Refining
+from lure_jax.models.refining import NAMED, Refining
 from lure_jax.models.scene_statistics import scene_statistics
 from lure_jax.models.sharpening import Sharpening
 from lure_jax.models.shrinkage import Shrinking
@@ -34,7 +34,7 @@ from lure_jax.models.stripes import stripe_offsets
 from lure_jax.models.tga import InnerResidualBlock
 from lure_jax.models.tone import Tone, Toning, measure_tone
 from lure_jax.models.veil import Lifting
-from lure_jax.text.asked import BEFORE, asks_for, naming
+from lure_jax.text.asked import BEFORE, REFINING, asks_for, naming
 from lure_jax.text.clip_prompts import PromptTokens
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.source import Text, text_source
@@ -77,7 +77,7 @@ def log_deviations(moments: Float[Array, "B 2 C"]) -> Float[Array, "B 2C"]:
     return jnp.concatenate([moments[:, 0], 0.5 * jnp.log(moments[:, 1] + 1e-6)], -1)
 
 
-ENCODER_PARTS = tuple(part for part in BEFORE if part != "refining")  # parts that every preset has
+ENCODER_PARTS = tuple(part for part in BEFORE if part not in REFINING)  # parts that every preset has
 
 
 class ConditionHead(nn.Module):
@@ -250,7 +250,9 @@ class Lure(nn.Module):
         self.decoder = Decoder(self.sizes, self.dtype, self.remat)
         self.fuser = Fuser(self.sizes, self.dtype)
         if self.sizes.refining:
-            self.refining = rematerialised(Refining, self.remat)(self.sizes.refining, self.dtype)
+            refining = rematerialised(Refining, self.remat)
+            self.denoising = refining(self.sizes.refining, self.dtype)
+            self.deweathering = refining(self.sizes.refining, self.dtype)
 
     def __call__(
         self,
@@ -290,14 +292,16 @@ class Lure(nn.Module):
     def repair(
         self, image: Float[Array, "B H W C"], text: Text, pixel_mask: Float[Array, "B H W"] | None = None
     ) -> Float[Array, "B h w 3"]:
-        """The image less the stripes, blur, noise and haze that the text names, and what `Refining` removes; padded."""
+        """The image less what the text names of stripes, blur, noise, haze, rain and snow (see `repairs`); padded."""
         image, mask = self._padded(image), self._mask(pixel_mask)
         repaired = self.encoder.repair(image, text, mask)
         if not self.sizes.refining:
             return repaired
-        named, wide = naming(text.asked, *REFINED), finer(mask, self.sizes.stem)
-        refined = where_asked(self, text, "refining", repaired, lambda m, x: m.refining(x, image, named, wide))
-        return jnp.clip(refined, 0, 1)
+        named, wide = naming(text.asked, *NAMED), finer(mask, self.sizes.stem)
+        for part in REFINING:
+            run = lambda m, x, part=part: getattr(m, part)(x, image, named, wide)  # noqa: E731
+            repaired = jnp.clip(where_asked(self, text, part, repaired, run), 0, 1)
+        return repaired
 
     def describe(self, image: Float[Array, "B H W C"], pixel_mask: Float[Array, "B H W"] | None = None) -> Described:
         """The encoder's way down; `logits` (B,13) are the condition head's, "clean" columns without meaning."""

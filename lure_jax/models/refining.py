@@ -1,4 +1,4 @@
-"""A convolutional network for what formulas leave of noise, rain and snow: the small preset's."""
+"""Convolutional networks for what formulas leave of noise, and for rain and snow: the small preset's."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from lure_jax.models.blocks import BRANCH_SCALE, Conv3x3, Dtype, Pointwise, scaled_init, shuffle, unshuffle
 from lure_jax.models.masks import Mask, coarser, masked
 
-REFINED = ("noise", "rain", "snow")  # conditions it removes; it is told which
+NAMED = ("noise", "rain", "snow")  # conditions of which it is told whether the text names them
 STRIDE = 2  # pixels to a place of its finest level, along each side
 BLOCKS = 2, 3  # at each level on the way down and on the way up; at the bottom
 OTHERWISE = 10.0  # by which what was repaired before is multiplied, as one of its inputs
@@ -34,7 +34,7 @@ class Refining(nn.Module):
         named: Float[Array, "B 3"],
         mask: Mask = None,
     ) -> Float[Array, "B H W 3"]:
-        """Sides are multiples of 2^(levels), in pixels; `named` says which of `REFINED` the text names."""
+        """Sides are multiples of 2^(levels), in pixels; `named` says which of `NAMED` the text names."""
         masks = [coarser(mask, STRIDE * 2**level) for level in range(len(self.widths))]
         finer = range(len(self.widths) - 1)
 

@@ -11,6 +11,7 @@ from lure_jax.models.lure import Lure
 from lure_jax.models.segmentation import Heads, Segmenter
 from lure_jax.models.sizes import PRESETS as LURE_PRESETS
 from lure_jax.models.two_stream import TwoStream
+from lure_jax.text.asked import REFINING
 from lure_jax.text.clip_prompts import PromptTokens, encode_prompts
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -22,7 +23,7 @@ PRESETS = {
 }
 KEYS = {"lure": ("name", "preset", "text", "dtype", "remat"), "two_stream": ("name", "preset", "dtype")}
 HEADS = segmentation.PREFIXES
-OPTIONAL = (*HEADS, "refining")  # prefixes of parameters that a run may add to those it starts from
+OPTIONAL = (*HEADS, *REFINING)  # prefixes of parameters that a run may add to those it starts from
 
 FusionModel = Lure | TwoStream
 Judge = Segmenter | Detector

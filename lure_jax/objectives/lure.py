@@ -26,6 +26,7 @@ from lure_jax.objectives.unified import (
     ramp,
     separate,
 )
+from lure_jax.text.asked import REFINING
 from lure_jax.text.conditions import CONDITIONS, MODALITIES, clean_id
 from lure_jax.text.prompts import prompt_ids
 
@@ -36,7 +37,7 @@ REPRODUCTION = 50.0
 RESTORATION = 0.5
 SETTLED = ("low_light", "noise")  # tokens that have met real pairs; restoration loses where they follow the fusion pool
 # Learning-rate factors: all but the text rests
-TEXT_ALONE = dict.fromkeys(("encoder", "decoder", "fuser", "refining"), 0.0)
+TEXT_ALONE = dict.fromkeys(("encoder", "decoder", "fuser", *REFINING), 0.0)
 FITTED = {"encoder/sharpening/blur": 0.0}  # `evaluation.blur_fit` has, on more images than a stage sees
 LEAST_ERROR = 1e-5  # squared: of images restored better than 50 dB nothing more is asked
 LEAST_CROP = 41  # pixels, for the four scales of VIF
@@ -176,7 +177,7 @@ def repair(model: Lure, stage) -> Objective:
 
 
 def _path(part: str) -> str:
-    return part if part == "refining" else f"encoder/{part}"
+    return part if part in REFINING else f"encoder/{part}"
 
 
 def clean_prompts(modality: str, batch: int) -> Int[np.ndarray, "B 2"]:
@@ -248,7 +249,7 @@ def rule(model: Lure, stage, decoder: float = 0.0) -> Objective:
         judged = judge_batch(model, stage, params, batch)
         return judged.total, (judged.terms, aux)
 
-    frozen = {"encoder": 0.0, "refining": 0.0, "text": 0.0, "decoder": decoder}
+    frozen = dict.fromkeys(("encoder", *REFINING, "text"), 0.0) | {"decoder": decoder}
     return Objective("lure_joint" if decoder else "lure_rule", loss, frozen)
 
 
@@ -285,7 +286,7 @@ def clean(model: Lure, stage) -> Objective:
             total += weight * terms[f"reproduction_{modality}"]
         return total, (terms, aux)
 
-    return Objective("lure_clean", loss, {"encoder": 0.0, "refining": 0.0, "decoder": 0.0})
+    return Objective("lure_clean", loss, dict.fromkeys(("encoder", *REFINING, "decoder"), 0.0))
 
 
 def conditions(model: Lure, stage) -> Objective:

@@ -6,6 +6,7 @@ from lure_jax.errors import UserError
 from lure_jax.models.segmentation import PREFIXES
 from lure_jax.objectives import lure, ssvif, supervised
 from lure_jax.objectives.objective import Objective
+from lure_jax.text.asked import REFINING
 
 OBJECTIVES = {
     "lure_space": lure.space,
@@ -54,7 +55,6 @@ def build(stage, model, heads=None) -> Objective:
 def _for_model(objective: Objective, model) -> Objective:
     """What a model has no parameters for has no learning rate: a text source of codes, what only a preset has."""
     absent = set() if getattr(model, "trains_text", True) else {"text"}
-    if "refining" not in getattr(model, "repairs", ()):
-        absent.add("refining")
+    absent.update(set(REFINING) - set(getattr(model, "repairs", ())))
     factors = {prefix: factor for prefix, factor in objective.lr_factors.items() if prefix not in absent}
     return dataclasses.replace(objective, lr_factors=factors)

@@ -9,16 +9,17 @@ from jaxtyping import Array, Bool, Int
 from lure_jax.text.conditions import CONDITIONS
 from lure_jax.text.prompts import PROMPT_CONDITIONS
 
-BEFORE = ("levelling", "sharpening", "shrinking", "lifting", "refining")  # repair the image, one after the other
+REFINING = ("denoising", "deweathering")  # only the small preset has them
+BEFORE = ("levelling", "sharpening", "shrinking", "lifting", *REFINING)  # repair the image, one after the other
 PARTS = ("toning", *BEFORE)  # the first adds to the latent
 ASKING = {  # condition of either modality -> parts
     "low_light": ("toning",),
     "stripe": ("levelling",),
     "blur": ("sharpening",),
-    "noise": ("shrinking", "refining"),
+    "noise": ("shrinking", "denoising"),
     "haze": ("lifting",),
-    "rain": ("refining",),
-    "snow": ("refining",),
+    "rain": ("deweathering",),
+    "snow": ("deweathering",),
 }
 _NAMED = np.eye(len(CONDITIONS), dtype=bool)
 _ASKING = {part: [i for i, c in enumerate(CONDITIONS) if part in ASKING.get(c.name, ())] for part in PARTS}

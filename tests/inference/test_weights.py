@@ -103,8 +103,8 @@ def test_parameters_alone_are_checked_against_the_caller(folder):
 
 def test_what_a_run_may_add_is_left_out_where_it_is_not_there(folder):
     params = random_params()
-    more = params | {"refining": {"share": np.zeros(1, np.float32)}}
-    found = weights.load_params(folder, more, optional=("refining", "heads"))
+    more = params | {"denoising": {"share": np.zeros(1, np.float32)}}
+    found = weights.load_params(folder, more, optional=("denoising", "heads"))
     jax.tree.map(np.testing.assert_array_equal, found, params)
-    with pytest.raises(weights.WeightsError, match="refining/share is absent there"):
+    with pytest.raises(weights.WeightsError, match="denoising/share is absent there"):
         weights.load_params(folder, more)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from lure_jax.models import registry
 from lure_jax.models.lure import Lure, mix_features
 from lure_jax.models.sizes import PRESETS, Sizes
-from lure_jax.text.asked import ASKING, PARTS
+from lure_jax.text.asked import ASKING, PARTS, REFINING
 from lure_jax.text.conditions import CONDITIONS, condition_id
 from lure_jax.text.prompts import prompt_ids
 
@@ -131,7 +131,7 @@ def test_describe_reads_no_text_and_its_logits_ignore_padding(tiny):
     np.testing.assert_allclose(model.apply({"params": alive}, padded, mask, method="describe").logits, plain, atol=1e-4)
 
 
-@pytest.mark.parametrize("part", [part for part in PARTS if part != "refining"])
+@pytest.mark.parametrize("part", [part for part in PARTS if part not in REFINING])
 def test_a_part_acts_where_the_text_asks_and_nothing_changes_elsewhere(tiny, part):
     model, params, alive = tiny
     visible, _ = pair(48, 64)

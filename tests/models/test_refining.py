@@ -8,7 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from lure_jax.models import registry
-from lure_jax.models.refining import REFINED, Refining
+from lure_jax.models.refining import Refining
+from lure_jax.text.asked import REFINING
 from lure_jax.text.conditions import condition_id
 from lure_jax.text.prompts import prompt_ids
 
@@ -58,12 +59,15 @@ def test_padding_does_not_count(alive):
 def small():
     model = registry.build(ConfigDict(dict(name="lure", preset="small", text="table", dtype="float32", remat="none")))
     params = nn.unbox(jax.jit(lambda key: registry.initialise(model, key))(jax.random.key(0)))
-    refining = jax.tree.map(lambda p: p + 0.05 * RNG.standard_normal(p.shape).astype(np.float32), params["refining"])
-    return model, params, params | {"refining": refining}
+    refining = {part: params[part] for part in REFINING}
+    refining = jax.tree.map(lambda p: p + 0.05 * RNG.standard_normal(p.shape).astype(np.float32), refining)
+    return model, params, params | refining
 
 
-@pytest.mark.parametrize("condition", ["clean", "blur", *REFINED])
-def test_it_acts_where_the_text_names_noise_rain_or_snow(small, condition):
+@pytest.mark.parametrize("condition, part", [
+    ("clean", ""), ("blur", ""), ("noise", "denoising"), ("rain", "deweathering"), ("snow", "deweathering"),
+])  # fmt: skip
+def test_one_acts_where_the_text_names_noise_the_other_where_it_names_rain_or_snow(small, condition, part):
     model, fresh, alive = small
     ids = jnp.asarray(prompt_ids([condition_id("visible", condition)], 2))[None]
 
@@ -72,14 +76,15 @@ def test_it_acts_where_the_text_names_noise_rain_or_snow(small, condition):
         text = model.apply({"params": params}, ids, method="tokens")
         return model.apply({"params": params}, GIVEN[:1], text, method="repair")
 
-    difference = np.abs(repaired(alive) - repaired(fresh)).max()
-    assert difference > 1e-3 if condition in REFINED else difference == 0
+    for acting in REFINING:
+        difference = np.abs(repaired(fresh | {acting: alive[acting]}) - repaired(fresh)).max()
+        assert difference > 1e-3 if acting == part else difference == 0
 
 
-def test_the_small_preset_is_the_tiny_one_and_this(small):
+def test_the_small_preset_is_the_tiny_one_and_these(small):
     model, params, _ = small
     tiny = registry.build(ConfigDict(dict(name="lure", preset="tiny", text="table", dtype="float32", remat="none")))
     shapes = jax.eval_shape(lambda key: nn.unbox(registry.initialise(tiny, key)), jax.random.key(0))
-    rest = {prefix: tree for prefix, tree in params.items() if prefix != "refining"}
+    rest = {prefix: tree for prefix, tree in params.items() if prefix not in REFINING}
     assert jax.tree.map(jnp.shape, rest) == jax.tree.map(jnp.shape, shapes)
-    assert model.repairs == (*tiny.repairs, "refining")
+    assert model.repairs == (*tiny.repairs, *REFINING)

@@ -140,7 +140,7 @@ def test_repair_is_the_log_error_of_the_repaired_image_and_trains_its_part_alone
     factors = registry.build(stage("lure_repair", part="levelling"), model).lr_factors
     check_lr_factors(params, factors)
     assert [name for name, factor in factors.items() if factor] == ["encoder/levelling"] and factors["text"] == 0
-    for part in ("refining", "toning", ""):
+    for part in ("denoising", "toning", ""):
         with pytest.raises(ValueError, match=f"part='{part}' repairs no image; choose levelling, sharpening"):
             registry.build(stage("lure_repair", part=part), model)
 
@@ -151,10 +151,10 @@ def test_what_refines_rests_unless_it_is_the_part():
     for objective in ("lure_tokens", "lure_rule", "lure_joint", "lure_clean", "lure_conditions"):
         factors = registry.build(stage(objective), small).lr_factors
         check_lr_factors(shapes, factors)
-        assert factors["refining"] == 0
-    factors = registry.build(stage("lure_repair", part="refining"), small).lr_factors
+        assert factors["denoising"] == factors["deweathering"] == 0
+    factors = registry.build(stage("lure_repair", part="denoising"), small).lr_factors
     check_lr_factors(shapes, factors)
-    assert [name for name, factor in factors.items() if factor] == ["refining"]
+    assert [name for name, factor in factors.items() if factor] == ["denoising"]
 
 
 def test_what_tells_a_blur_rests_while_all_else_learns(model, params):

@@ -44,10 +44,10 @@ def test_a_condition_asks_for_its_parts_in_both_modalities():
 def test_what_one_of_several_prompts_names_is_named_and_absent_ones_name_nothing():
     clean, haze, noise, rain = (condition_id("visible", name) for name in ("clean", "haze", "noise", "rain"))
     prompts = np.stack([prompt_ids(list(c), 3) for c in ((haze, rain, noise), (rain,), (clean,))])
-    expected = [{"lifting", "shrinking", "refining"}, {"refining"}, set()]
+    expected = [{"lifting", "shrinking", "denoising", "deweathering"}, {"deweathering"}, set()]
     for asked in (asked_by(jnp.asarray(prompts)), asked_by(prompts)):
         assert [acting(row) for row in asked] == expected
-    assert isinstance(asks_for(asked_by(prompts), "refining"), np.ndarray)  # known while a network is traced
+    assert isinstance(asks_for(asked_by(prompts), "denoising"), np.ndarray)  # known while a network is traced
     assert isinstance(naming(asked_by(prompts), "rain"), np.ndarray)
 
 

@@ -130,7 +130,7 @@ def test_at_another_width_one_linear_map_is_trained(prompts):
 
 def test_free_sentences_have_one_shape(folder):
     encoder = ClipEncoder(folder)
-    for sentence, name, part in (("rain", "rain", "refining"), ("it is rather dark", "low_light", "toning")):
+    for sentence, name, part in (("rain", "rain", "deweathering"), ("it is rather dark", "low_light", "toning")):
         text = encoder.text(sentence, [condition_id("visible", name)])
         assert [p for p in PARTS if asks_for(text.asked[None], p)[0]] == [part]
         assert text.tokens.shape == (77, 24) and text.mask.shape == (77,)
