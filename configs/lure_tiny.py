@@ -27,7 +27,7 @@ def get_config():
     # In small crops every pixel sees a border; without this stage the inside of whole images is a place never seen
     config.stages.whole = restoration(steps=1800, crop=256, lr=1.2e-3, pseudo=1.0, align=0.0, batch=3)
     config.stages.lift = common.stage(
-        "lure_repair", "restoration", steps=8000, batch=4, crop=384, lr=1e-2, optimizer="muon", weight_decay=0.0,
+        "lure_repair", "restoration", steps=10000, batch=4, crop=384, lr=1e-2, optimizer="muon", weight_decay=0.0,
         part="lifting", conditions=("haze",),
     )  # fmt: skip
     config.stages.tokens = common.stage(
@@ -55,6 +55,9 @@ def get_config():
         )  # fmt: skip
     # One of a dozen conditions, noise would come too seldom: haze moves all pixels the same way, noise each its own
     config.data.condition_weights = ConfigDict({"visible": {"noise": 7.0}, "infrared": {"noise": 2.0, "stripe": 2.0}})
+    # Without things that stand in the haze, and its darker and coloured light, what lifts it leaves dark scenes white
+    haze = {"scene_share": (0.5, 0.5), "airlight": (0.6, 1.0), "tint": (0.0, 0.1)}
+    config.data.strengths = ConfigDict({"visible": {"haze": haze}})
     config.data.infrared_share = 0.35
     config.data.wrong_prompt = 0.05
     config.condition_head.samples = 48000
