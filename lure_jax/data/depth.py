@@ -22,8 +22,7 @@ def smooth(rng: np.random.Generator, height: int, width: int, slope: float) -> F
 def level_ground(rng: np.random.Generator, height: int, width: int, horizon: float) -> Float[np.ndarray, "H W 1"]:
     """Of level ground in perspective: 0 at one's feet, 0.8 to 2 at `horizon` (a share of the height) and above."""
     field = smooth_field(rng, height, width)
-    below = (np.linspace(0, 1, height, dtype=np.float32)[:, None, None] - horizon) / max(1 - horizon, 1e-3)
-    return _distance(below) * (0.8 + 1.2 * field)
+    return _ground(height, horizon)[..., None] * (0.8 + 1.2 * field)
 
 
 def scene(image: Image, rng: np.random.Generator, horizon: float) -> Float[np.ndarray, "H W 1"]:
@@ -33,9 +32,8 @@ def scene(image: Image, rng: np.random.Generator, horizon: float) -> Float[np.nd
     """
     height, width = image.shape[:2]
     far = 1.6 + 1.6 * smooth_field(rng, height, width)
-    horizon = min(horizon, 0.99)
     rows, columns = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)[None]
-    depth = np.repeat(_distance((rows - horizon) / (1 - horizon)), width, 1)
+    depth = np.repeat(_ground(height, horizon), width, 1)
     drawn = np.linspace(0, 1, OUTLINE)
     for _ in range(rng.integers(*THINGS, endpoint=True)):
         foot = 0.02 + 0.6 * rng.random() ** 2  # below the horizon, of all that is
@@ -48,6 +46,11 @@ def scene(image: Image, rng: np.random.Generator, horizon: float) -> Float[np.nd
     reach = int(rng.integers(*REACH, endpoint=True))
     depth = cv2.blur(depth.astype(np.float32), (2 * (reach // 3) + 1,) * 2)
     return np.clip(guided_filter(image.mean(-1), depth, reach, REGULARISATION), 0, 1)[..., None] * far
+
+
+def _ground(height: int, horizon: float) -> Float[np.ndarray, "H 1"]:
+    below = (np.linspace(0, 1, height, dtype=np.float32)[:, None] - horizon) / max(1 - horizon, 1e-3)
+    return _distance(below)
 
 
 def _distance(below: Float[np.ndarray, "*S"]) -> Float[np.ndarray, "*S"]:
