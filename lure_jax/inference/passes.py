@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lure_jax.inference.prompt import SLOTS, answer_auto, keeps_colour
+from lure_jax.inference.prompt import SLOTS, answer_auto, keeps_colour, leaves_nothing
 from lure_jax.metrics.color import with_chroma
 from lure_jax.models.blocks import STATISTICS
 from lure_jax.models.lure import Described, Latent, Lure
@@ -55,15 +55,16 @@ class Network(NamedTuple):
 
         Returns:
           The image in [0,1]; a fused one with the visible one's chroma where that is asked for as clean, or after
-          `repair` where no more is asked for (and a share of it where `strength` is below 1). And the statistics
+          `repair` where no more is asked for (and a share of it where `strength` is below 1); a restored one as
+          `repair` leaves it where that is all (see `leaves_nothing`). And the statistics
           measured, {} if not asked for; beside them the condition head's logits (B,13), as "visible/logits".
         """
         given = given or {}
         if not isinstance(self.model, Lure):
             return _two_stream(self.model, self.params, images["visible"], images["infrared"], mask), {}
-        measured, latents, colour = {}, [], None
+        measured, latents, kept = {}, [], None
         for modality, image in images.items():
-            image = jnp.asarray(image)  # as `repair` gives it: else the decoder is compiled for either
+            image = jnp.broadcast_to(image, (*image.shape[:3], 3))  # as `repair` gives it: one program for either
             described, measured[f"{modality}/down"] = self.describe(image, mask, given.get(f"{modality}/down"), measure)
             measured[f"{modality}/logits"] = described.logits
             ids = prompt[modality]
@@ -79,9 +80,12 @@ class Network(NamedTuple):
                 del described
                 repaired, own = self.repair(image, ids, mask), given.get(f"{modality}/repaired")
                 described, measured[f"{modality}/repaired"] = self.describe(repaired, mask, own, measure)
-            if modality == "visible" and len(images) == 2:
+            if modality == "visible" or len(images) == 1:
                 image = repaired if strength == 1 else image + strength * (repaired - image)
-                colour = image, 1 - strength * (1 - keeps_colour(ids, self.params))
+                if len(images) == 1:
+                    kept = image, leaves_nothing(ids, self.params)
+                else:
+                    kept = image, 1 - strength * (1 - keeps_colour(ids, self.params))
             up = given.get(f"{modality}/up")
             latent, measured[f"{modality}/up"] = _lift(self.model, self.params, described, ids, mask, up, measure)
             if strength < 1:
@@ -90,7 +94,7 @@ class Network(NamedTuple):
             # Waited for: else the next image's buffers are already there beside these
             latents.append(jax.block_until_ready(latent))
         decode = given.get("decode")
-        image, measured["decode"] = _decode(self.model, self.params, latents, colour, mask, decode, measure)
+        image, measured["decode"] = _decode(self.model, self.params, latents, kept, mask, decode, measure)
         return image, measured if measure else {}
 
     def describe(
@@ -167,11 +171,12 @@ def _tokens(model: Lure, prompt) -> Text:
 
 
 @functools.partial(jax.jit, static_argnames=("model", "measure"))
-def _decode(model: Lure, params, latents, colour, mask, given, measure):
+def _decode(model: Lure, params, latents, kept, mask, given, measure):
     def decode(model):
-        z = latents[0].z if len(latents) == 1 else model.fuse(*latents, mask)[0]
-        image = model.decode(z, mask)
-        return jnp.clip(image if colour is None else with_chroma(image, *colour), 0, 1)
+        if len(latents) == 2:
+            return jnp.clip(with_chroma(model.decode(model.fuse(*latents, mask)[0], mask), *kept), 0, 1)
+        repaired, share = kept[0], kept[1][:, None, None, None]
+        return jnp.clip(share * repaired + (1 - share) * model.decode(latents[0].z, mask), 0, 1)
 
     return _apply(model, params, given, measure, decode)
 

@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lure_jax.text.asked import ASKING, BEFORE
-from lure_jax.text.conditions import CONDITIONS, MODALITIES, VISIBLE, clean_id, condition_id
+from lure_jax.text.conditions import CONDITIONS, MODALITIES, VISIBLE, clean_id
 from lure_jax.text.prompts import PROMPT_CONDITIONS, prompt_ids, resolve, warning
 from lure_jax.text.source import Text
 
 SLOTS = len(VISIBLE) - 1  # all conditions of one image at once; tokens that are masked out cost next to nothing
 AUTO = -2  # in every slot: let the condition head choose
 AUTO_CONDITIONS = 2  # as many as one training sample carries
+FINISHING = ("levelling", "sharpening", "denoising")  # the way through the latents costs more than it still repairs
 _FIRST_PROMPT = np.array([prompt_ids([c], 1)[0] for c in range(len(CONDITIONS))])
 
 
@@ -113,16 +114,36 @@ def keeps_colour(asked: Int[Array, "B P"] | Text, params: Mapping[str, Any]) -> 
       asked: of the visible image, without AUTO; of sentences that CLIP has encoded nothing is known.
       params: of a `Lure`.
     """
+    return _repaired(asked, params, BEFORE, clean=1.0)
+
+
+def leaves_nothing(asked: Int[Array, "B P"] | Text, params: Mapping[str, Any]) -> Float[Array, "B"]:
+    """How much of a restored image is to be the image as it goes down the encoder: all where that is finished.
+
+    Of what is named all must be repaired by `FINISHING` parts, as much as they act (chosen on validation images:
+    stripes lose 0.6 dB, blur 0.3 dB and noise 0.1 to 0.4 dB by the latents; rain, snow and haze gain by them).
+
+    Args:
+      asked: of the image, without AUTO; of sentences that CLIP has encoded nothing is known.
+      params: of a `Lure`.
+    """
+    return _repaired(asked, params, FINISHING, clean=0.0)
+
+
+def _repaired(asked, params: Mapping[str, Any], finishing: tuple[str, ...], clean: float) -> Float[Array, "B"]:
     if isinstance(asked, Text):
         return jnp.zeros(asked.mask.shape[:1])  # not len: it may be symbolic
-    kept = jnp.zeros(len(CONDITIONS)).at[clean_id("visible")].set(1)
-    trees = {**params["encoder"], **params}
-    for condition in (c for c in CONDITIONS if c.modality == "visible"):
+    trees, shares = {**params["encoder"], **params}, []
+    for condition in CONDITIONS:
         parts = [part for part in ASKING.get(condition.name, ()) if part in BEFORE and part in trees]
-        if parts:
-            shares = [trees[part]["share"][0] for part in parts]
-            kept = kept.at[condition_id(*condition)].set(jnp.clip(jnp.stack(shares).min(), 0, 1))
-    return jnp.where(asked < 0, 1, kept[jnp.asarray(PROMPT_CONDITIONS)[asked.clip(0)]]).min(1)
+        share = jnp.stack([_acts(trees[part]["share"]) for part in parts]).min() if {*parts} & {*finishing} else 0.0
+        shares.append(clean if condition.name == "clean" else jnp.clip(share, 0, 1))
+    return jnp.where(asked < 0, 1, jnp.stack(shares)[jnp.asarray(PROMPT_CONDITIONS)[asked.clip(0)]]).min(1)
+
+
+def _acts(share) -> Float[Array, ""]:
+    """A part's share, where that is one number; else whether it has learnt to tell it from the image."""
+    return jnp.any(share["kernel"]).astype(jnp.float32) if isinstance(share, Mapping) else share[0]
 
 
 def conditions_of(modality: str) -> tuple[int, ...]:

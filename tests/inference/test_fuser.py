@@ -205,7 +205,7 @@ def test_strength_blends_latents_from_clean_to_the_prompt(fuser):
 
 
 def test_a_restored_image_at_half_strength_is_the_decoded_mean_of_latents(released, fuser):
-    image, read = _pair(64, 96)[1], [read_prompt({"infrared": p}).infrared[None] for p in ("clean", "stripes")]
+    image, read = _pair(64, 96)[1], [read_prompt({"infrared": p}).infrared[None] for p in ("clean", "low contrast")]
 
     @jax.jit
     def blend(params, ids_clean, ids_prompt):
@@ -216,8 +216,23 @@ def test_a_restored_image_at_half_strength_is_the_decoded_mean_of_latents(releas
         return released.model.apply({"params": params}, method=call)
 
     expected = np.clip(blend(released.params, *read)[0], 0, 1)
-    half = fuser.restore(np.repeat(image, 3, -1), "infrared", "stripes", strength=0.5)
+    half = fuser.restore(np.repeat(image, 3, -1), "infrared", "low contrast", strength=0.5)
     np.testing.assert_allclose(half, expected, atol=1e-4)
+
+
+def test_an_image_is_restored_as_its_repair_leaves_it_where_that_is_all(released):
+    params = jax.tree.map(np.copy, released.params)
+    params["encoder"]["levelling"]["share"]["bias"][:] = 1
+    params["encoder"]["levelling"]["share"]["kernel"][:] = 1e-6
+    sure = Fuser(released._replace(params=params))
+    image = 0.3 + 0.4 * _pair(64, 96)[1] + 0.1 * np.linspace(-1, 1, 96, dtype=np.float32)[None, :, None] ** 15
+    ids = read_prompt({"infrared": "stripes"}).infrared[None]
+    repaired = np.asarray(sure._network.repair(image[None], ids, np.ones((1, 64, 96), np.float32)))[0, ..., :1]
+    assert np.abs(repaired - image).max() > 0.01
+    np.testing.assert_allclose(sure.restore(image, "infrared", "stripes"), repaired, atol=1e-5)
+    np.testing.assert_allclose(sure.restore(image, "infrared", "stripes", 0.5), (image + repaired) / 2, atol=1e-5)
+    more = sure.restore(image, "infrared", "stripes and low contrast")
+    assert np.abs(more - repaired).mean() > 0.01
 
 
 def test_strengths_below_one_share_one_more_compilation(fuser):

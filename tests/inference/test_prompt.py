@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lure_jax.inference.prompt import AUTO, SLOTS, answer_auto, keeps_colour, read_prompt
+from lure_jax.inference.prompt import AUTO, SLOTS, answer_auto, keeps_colour, leaves_nothing, read_prompt
 from lure_jax.text.conditions import condition_id
 from lure_jax.text.prompts import PROMPT_CONDITIONS, prompt_ids
 from lure_jax.text.source import Text
@@ -88,3 +88,24 @@ def test_a_visible_image_keeps_its_colours_without_damage_or_as_far_as_it_is_rep
     np.testing.assert_array_equal(keeps_colour(np.array([[noise, -1]]), params), [0])
     text = Text(np.zeros((2, 77, 4)), np.ones((2, 77), bool), None)
     np.testing.assert_array_equal(keeps_colour(text, params), [0, 0])
+
+
+def test_nothing_is_left_to_the_network_where_a_part_that_finishes_repairs_all_that_is_named():
+    def first(modality, name):
+        return np.searchsorted(PROMPT_CONDITIONS, condition_id(modality, name))
+
+    noise, dark, blur, rain = (first("visible", name) for name in ("noise", "low_light", "blur", "rain"))
+    stripe, grain = first("infrared", "stripe"), first("infrared", "noise")
+    clean = np.flatnonzero(PROMPT_CONDITIONS == condition_id("visible", "clean"))[0]
+    asked = np.array([[noise, -1], [stripe, -1], [stripe, grain], [blur, -1], [blur, dark], [clean, -1], [rain, -1]])
+    parts = {part: {"share": np.array([1.0])} for part in ("shrinking", "lifting")}
+    parts |= {"levelling": {"share": {"kernel": np.ones((2, 2))}}, "sharpening": {"share": np.array([0.9])}}
+    params = {"encoder": parts}
+    np.testing.assert_allclose(leaves_nothing(asked, params), [0, 1, 0, 0.9, 0, 0, 0])
+    parts["levelling"]["share"]["kernel"] = np.zeros((2, 2))
+    np.testing.assert_array_equal(leaves_nothing(asked[1:2], params), [0])
+    parts["levelling"]["share"]["kernel"] = np.eye(2)
+    params |= {part: {"share": np.array([1.0])} for part in ("denoising", "deweathering")}
+    np.testing.assert_allclose(leaves_nothing(asked, params), [1, 1, 1, 0.9, 0, 0, 0])
+    text = Text(np.zeros((2, 77, 4)), np.ones((2, 77), bool), None)
+    np.testing.assert_array_equal(leaves_nothing(text, params), [0, 0])
