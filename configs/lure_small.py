@@ -27,8 +27,8 @@ def get_config():
     config.init_from = "lure_tiny"
     config.recipe = ("denoise", "deweather", "reread")
     config.stages = ConfigDict()
-    config.stages.denoise = refining("denoising", ("noise",), batch=16, crop=64)
-    config.stages.deweather = refining("deweathering", WEATHER, batch=5, crop=128)
+    config.stages.denoise = refining("denoising", ("noise",), steps=12_000, batch=16, crop=64)
+    config.stages.deweather = refining("deweathering", WEATHER, steps=5_500, batch=5, crop=128)
     # What comes to the encoder now is not what its tokens of these conditions knew
     config.stages.reread = common.stage(
         "lure_tokens", "restoration", steps=450, batch=3, crop=256, lr=4e-3, weight_decay=0.0, conditions=ALL
@@ -46,8 +46,8 @@ def get_config():
     return config
 
 
-def refining(part, conditions, batch, crop):
+def refining(part, conditions, steps, batch, crop):
     return common.stage(
-        "lure_repair", "restoration", steps=5500, batch=batch, crop=crop, lr=1e-2, optimizer="muon", weight_decay=0.0,
+        "lure_repair", "restoration", steps=steps, batch=batch, crop=crop, lr=1e-2, optimizer="muon", weight_decay=0.0,
         part=part, conditions=conditions,
     )  # fmt: skip

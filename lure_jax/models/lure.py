@@ -251,8 +251,7 @@ class Lure(nn.Module):
         self.fuser = Fuser(self.sizes, self.dtype)
         if self.sizes.refining:
             refining = rematerialised(Refining, self.remat)
-            self.denoising = refining(self.sizes.refining, self.dtype)
-            self.deweathering = refining(self.sizes.refining, self.dtype)
+            self.denoising, self.deweathering = (refining(widths, self.dtype) for widths in self.sizes.refining)
 
     def __call__(
         self,

@@ -20,7 +20,7 @@ class Sizes(NamedTuple):
     lite: bool = False
     per_pixel: bool = True  # text acts by TGA; else on whole channels
     inner_residual: bool = True
-    refining: tuple[int, ...] = ()  # channels, at strides 2, 4, ..., of what repairs images beyond formulas
+    refining: tuple[tuple[int, ...], ...] = ()  # channels, at strides 2, 4, ..., of each part of `asked.REFINING`
     surroundings: int = 0  # channels in which the fuser sees around a pixel; 0: it does not
 
     @property
@@ -48,7 +48,7 @@ PRESETS = {
     "base": Sizes(1, (48, 96, 192, 384), (2, 2, 2, 2), (1, 2, 4, 8), 96, 4, 2, 512),
     "large": Sizes(1, (48, 96, 192, 384), (4, 6, 6, 8), (1, 2, 4, 8), 96, 4, 2, 512),
 }
-PRESETS["small"] = PRESETS["tiny"]._replace(refining=(48, 96))
+PRESETS["small"] = PRESETS["tiny"]._replace(refining=((72, 144), (48, 96)))
 PRESETS |= {  # for comparison: configs/ablations.py
     "tiny_channel_affine": PRESETS["tiny"]._replace(per_pixel=False),
     "tiny_no_inner_residual": PRESETS["tiny"]._replace(inner_residual=False),
