@@ -190,7 +190,7 @@ def test_an_unknown_remat_policy_is_named():
 
 
 @pytest.mark.parametrize(
-    ("preset", "millions"), [("tiny", (0.25, 0.7)), ("small", (1.8, 2.3)), ("base", (10, 13)), ("large", (25, 29))]
+    ("preset", "millions"), [("tiny", (0.25, 0.7)), ("small", (2.7, 3.3)), ("base", (10, 13)), ("large", (25, 29))]
 )
 def test_parameter_counts(preset, millions):
     model = registry.build(config(preset=preset))
